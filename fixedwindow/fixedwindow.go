@@ -1,0 +1,262 @@
+// Package fixedwindow limits a count per aligned window: at most Limit events
+// in each window [k·Window, (k+1)·Window) since the Unix epoch plus Offset. All
+// limiters with the same Window and Offset begin anew together, on the wall
+// clock as it was when the clock started.
+//
+// # Promise
+//
+// Exactly Limit events in each window. The worst case is a burst astride an
+// edge: up to 2·Limit events in a time as long as a Window, all of them within
+// two nanoseconds if they come that fast. Where that matters choose
+// slidingwindow, which makes it unlikely, or slidinglog, which excludes it.
+//
+// # Cost
+//
+// The state is one word. A decision reads the clock once and makes one
+// compare-and-swap; a refusal writes nothing. Nothing but a wait that blocks
+// allocates.
+package fixedwindow
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/internal/fifo"
+	"github.com/ratekeep/ratelimit/internal/span"
+	"github.com/ratekeep/ratelimit/internal/window"
+)
+
+// Config says what to limit to.
+type Config struct {
+	// Limit is how many events are admitted in each window: at least 1, and at
+	// most one per nanosecond.
+	Limit int
+
+	// Window is the length of a window: 1 ns to ten years.
+	Window time.Duration
+
+	// Offset moves the windows' edges away from multiples of Window since the
+	// Unix epoch. It counts modulo Window and may be negative: for days that
+	// begin at 06:00 UTC it is 6h.
+	Offset time.Duration
+
+	// Clock is what time is read from. nil means a system clock of the
+	// limiter's own.
+	Clock clock.Clock
+}
+
+// Limiter is a fixed window. It implements [ratelimit.Limiter],
+// [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
+// concurrent use. It must not be copied.
+type Limiter struct {
+	state atomic.Uint64 // a state
+	queue fifo.Queue
+
+	// Set by New.
+	clock  clock.Clock
+	grid   window.Grid
+	limit  int
+	layout layout
+}
+
+// New returns a limiter that has admitted nothing. Its error names the field,
+// the value and the range.
+func New(c Config) (*Limiter, error) {
+	if err := span.Check(c.Limit, c.Window); err != nil {
+		return nil, fmt.Errorf("fixedwindow: %w", err)
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System()
+	}
+	return &Limiter{
+		clock:  c.Clock,
+		grid:   window.NewGrid(c.Window, c.Offset, c.Clock.Epoch()),
+		limit:  c.Limit,
+		layout: layoutFor(c.Limit),
+	}, nil
+}
+
+// MustNew is New for a Config that is known to be good. It panics with New's
+// error.
+func MustNew(c Config) *Limiter {
+	l, err := New(c)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+// Allow is AllowN(1).
+func (l *Limiter) Allow() bool { return l.AllowN(1) }
+
+// AllowN counts n events if the window has that many left, or none.
+func (l *Limiter) AllowN(n int) bool {
+	if n < 1 || n > l.limit || !l.queue.Empty() {
+		return n == 0
+	}
+	_, _, ok := l.take(n)
+	return ok
+}
+
+// Take is AllowN with the reasons.
+func (l *Limiter) Take(n int) ratelimit.Decision {
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
+		return l.answer(l.clock.Now(), state(l.state.Load()), n, ahead, n == 0)
+	}
+	now, s, ok := l.take(n)
+	return l.answer(now, s, n, 0, ok)
+}
+
+// Peek answers what Take would, and counts nothing.
+func (l *Limiter) Peek(n int) ratelimit.Decision {
+	now, s := l.clock.Now(), state(l.state.Load())
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
+		return l.answer(now, s, n, ahead, n == 0)
+	}
+	next, ok := l.next(s, now, uint64(n))
+	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
+		now = coarse.Refresh()
+		next, ok = l.next(s, now, uint64(n))
+	}
+	if !ok {
+		next = s
+	}
+	return l.answer(now, next, n, 0, ok)
+}
+
+// Wait is WaitN(ctx, 1).
+func (l *Limiter) Wait(ctx context.Context) error { return l.WaitN(ctx, 1) }
+
+// WaitN blocks until a window has n events left, and counts them. Waiters are
+// served in order of arrival.
+func (l *Limiter) WaitN(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n < 1 || n > l.limit {
+		if n == 0 {
+			return nil
+		}
+		return fmt.Errorf("fixedwindow: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.limit)
+	}
+	if l.queue.Empty() {
+		if _, _, ok := l.take(n); ok {
+			return nil
+		}
+	}
+	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
+}
+
+// Refund uncounts what d counted, if that was in the window that is counted
+// now. What a window that has passed admitted gives nothing to the next.
+func (l *Limiter) Refund(d ratelimit.Decision) {
+	if !d.Allowed || d.N < 1 || d.N > l.limit {
+		return
+	}
+	charged := l.grid.Charged(d.At, d.ResetAfter)
+	for {
+		s := state(l.state.Load())
+		if l.layout.index(s) != charged {
+			return
+		}
+		used := l.layout.used(s)
+		next := l.layout.pack(charged, used-min(used, uint64(d.N)))
+		if l.state.CompareAndSwap(uint64(s), uint64(next)) {
+			l.queue.Wake()
+			return
+		}
+	}
+}
+
+// Reset uncounts everything.
+func (l *Limiter) Reset() {
+	l.state.Store(0)
+	l.queue.Wake()
+}
+
+// Clock is the clock that the limiter decides by.
+func (l *Limiter) Clock() clock.Clock { return l.clock }
+
+// take counts n events if there is room for them. It returns the clock reading
+// that it decided at, and the state that it left or found.
+func (l *Limiter) take(n int) (now time.Duration, s state, ok bool) {
+	now = l.clock.Now()
+	coarse, late := l.clock.(*clock.Coarse)
+	for {
+		s := state(l.state.Load())
+		next, ok := l.next(s, now, uint64(n))
+		switch {
+		case ok && l.state.CompareAndSwap(uint64(s), uint64(next)):
+			return now, next, true
+		case !ok && !late:
+			return now, s, false
+		case !ok: // a late reading may grant, but not refuse
+			now, late = coarse.Refresh(), false
+		}
+	}
+}
+
+// serve counts the n events of the first in line.
+func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
+	now, s, ok := l.take(n)
+	return l.wait(now, s, 0, n), ok
+}
+
+// delay is the wait for n events behind others in line.
+func (l *Limiter) delay(ahead, n int) time.Duration {
+	return l.wait(l.clock.Now(), state(l.state.Load()), ahead, n)
+}
+
+// next is the decision: whether the window of now has room for n events, and
+// the state with them counted. A now before the window of s counts as that
+// window, so readings may arrive in any order.
+func (l *Limiter) next(s state, now time.Duration, n uint64) (next state, ok bool) {
+	index, used := l.usedAt(s, now)
+	return l.layout.pack(index, used+n), n <= uint64(l.limit)-used
+}
+
+// usedAt is the window of now, if it is not before that of s, and what has been
+// used of it.
+func (l *Limiter) usedAt(s state, now time.Duration) (index, used uint64) {
+	latest := l.layout.index(s)
+	index, _ = l.grid.Locate(now, latest)
+	if index != latest {
+		return index, 0
+	}
+	return index, l.layout.used(s)
+}
+
+// wait is the time until n events fit that have others ahead of them: until the
+// window in which the last of them has a place, if each window is filled up.
+func (l *Limiter) wait(now time.Duration, s state, ahead, n int) time.Duration {
+	index, used := l.usedAt(s, now)
+	windows := (used + uint64(ahead) + uint64(n) - 1) / uint64(l.limit)
+	if windows == 0 {
+		return 0
+	}
+	return l.grid.Until(now, index, windows, 0)
+}
+
+// answer puts a decision into words: of n events at now, which left the state
+// s, with some events ahead in line.
+func (l *Limiter) answer(now time.Duration, s state, n, ahead int, ok bool) ratelimit.Decision {
+	d := ratelimit.Decision{Allowed: ok, N: n, At: now, Limit: l.limit}
+	_, used := l.usedAt(s, now)
+	if ahead == 0 {
+		d.Remaining = l.limit - int(used)
+	}
+	if used > 0 || ahead > 0 {
+		d.ResetAfter = l.wait(now, s, ahead, l.limit)
+	}
+	if !ok {
+		d.RetryAfter = ratelimit.Never
+		if n > 0 && n <= l.limit {
+			d.RetryAfter = max(l.wait(now, s, ahead, n), 1)
+		}
+	}
+	return d
+}

@@ -1,0 +1,51 @@
+// Package span holds the ranges that all five algorithms share: of clock
+// readings, of windows, and of the events in a window.
+package span
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	// NowBits is the size of a clock reading.
+	NowBits = 59
+
+	// MaxNow is the latest clock reading that is told from the one before:
+	// 18 years. Readings outside of [0, MaxNow] count as its nearer end, where
+	// time stands still and nothing more flows in.
+	MaxNow = 1<<NowBits - 1
+
+	// MaxWindow is ten years of 366 days.
+	MaxWindow = 3660 * 24 * time.Hour
+
+	// Never is ratelimit.Never.
+	Never time.Duration = math.MaxInt64
+)
+
+// Check returns an error that names the field, its value and the range, unless
+// every algorithm can represent limit events per window.
+func Check(limit int, window time.Duration) error {
+	if window < 1 || window > MaxWindow {
+		return fmt.Errorf("Window %v is out of range [1ns, %v]", window, MaxWindow)
+	}
+	if limit < 1 || int64(limit) > int64(window) {
+		return fmt.Errorf("Limit %d is out of range [1, %d], an event per nanosecond of the Window %v", limit, min(int64(window), math.MaxInt), window)
+	}
+	return nil
+}
+
+// Clamp is the end of [0, MaxNow] that is nearer to now.
+func Clamp(now time.Duration) time.Duration {
+	return min(max(now, 0), MaxNow)
+}
+
+// Wait is the time from now, which may be outside of the range, until then; or
+// Never if then is beyond it.
+func Wait(now time.Duration, then uint64) time.Duration {
+	if then > MaxNow || now < 0 && then > uint64(math.MaxInt64+now) {
+		return Never
+	}
+	return time.Duration(then) - now
+}

@@ -1,0 +1,89 @@
+// Package window numbers the aligned windows that the fixed and the sliding
+// window count in.
+package window
+
+import (
+	"time"
+
+	"github.com/ratekeep/ratelimit/internal/span"
+)
+
+// Grid is a row of windows of one width, aligned to the Unix epoch plus an
+// offset, and numbered from the one in which the clock read 0.
+type Grid struct {
+	width uint64 // in nanoseconds
+	phase uint64 // how far window 0 had got when the clock read 0; below width
+}
+
+// NewGrid returns the windows [k·width, (k+1)·width) since the Unix epoch plus
+// offset, for a clock with the given epoch.
+func NewGrid(width, offset time.Duration, epoch time.Time) Grid {
+	// The epoch may be too far from 1970 for its nanoseconds to fit: reduce
+	// modulo the width before each step.
+	w := int64(width)
+	phase := mod(epoch.Unix(), w)
+	for range 9 {
+		phase = mod10(phase, w)
+	}
+	phase = mod(phase+int64(epoch.Nanosecond())%w, w)
+	phase = mod(phase-mod(int64(offset), w), w)
+	return Grid{width: uint64(w), phase: uint64(phase)}
+}
+
+// Windows is how many windows there are until the end of time, the last one
+// included.
+func (g *Grid) Windows() uint64 { return (span.MaxNow+g.phase)/g.width + 1 }
+
+// Width is the width of a window in nanoseconds.
+func (g *Grid) Width() uint64 { return g.width }
+
+// Locate is the window in which now lies and how far it has got by then. A now
+// before the window latest counts as its beginning.
+func (g *Grid) Locate(now time.Duration, latest uint64) (index, elapsed uint64) {
+	if uint64(now) > span.MaxNow {
+		now = span.Clamp(now)
+	}
+	t := uint64(now) + g.phase
+	// A division only where the window has changed.
+	if elapsed = t - latest*g.width; elapsed < g.width {
+		return latest, elapsed
+	}
+	if t < latest*g.width {
+		return latest, 0
+	}
+	return t / g.width, t % g.width
+}
+
+// Until is the wait from now until the window so many after index has got as
+// far as elapsed; or span.Never if that is beyond the clock's range.
+func (g *Grid) Until(now time.Duration, index, after, elapsed uint64) time.Duration {
+	if last := g.Windows(); after > last || index+after > last {
+		return span.Never
+	}
+	return span.Wait(now, (index+after)*g.width+elapsed-g.phase)
+}
+
+// Charged is the window to which an admission was charged that was decided at
+// now, when the wait for the end of that window was untilEnd. It is now's own
+// unless now was late.
+func (g *Grid) Charged(now, untilEnd time.Duration) uint64 {
+	index, _ := g.Locate(now, 0)
+	if untilEnd > 0 && untilEnd < span.Never-max(now, 0) {
+		last, _ := g.Locate(now+untilEnd-1, 0)
+		index = max(index, last)
+	}
+	return index
+}
+
+// mod is the remainder of a/m that is not negative.
+func mod(a, m int64) int64 {
+	if a %= m; a < 0 {
+		a += m
+	}
+	return a
+}
+
+// mod10 is 10·a modulo m, for 0 ≤ a < m < 2^59.
+func mod10(a, m int64) int64 {
+	return (a*8%m + a*2%m) % m
+}

@@ -1,0 +1,246 @@
+// Package leakybucket limits a rate and smooths it: what is admitted goes into a
+// bucket that leaks Limit events in every Window and has room for Capacity. It
+// is used in one of two ways, or in both.
+//
+// As a meter, Allow and Take admit at once while the bucket has room. In any
+// interval of length t at most Capacity + Limit·t/Window events are admitted, to
+// within one nanosecond of the clock: exactly what a token bucket of that burst
+// admits.
+//
+// As a queue, Wait paces: each waiter leaves when all that went in before has
+// leaked out, so that single events leave at least Window/Limit apart, and in
+// any interval of length t at most 1 + Limit·t/Window of them. At most Capacity
+// events wait in line, not counting one that need not wait; beyond that WaitN
+// returns an error that wraps [ratelimit.ErrQueueFull] at once. A WaitN of n
+// events leaves as a whole, and the next in line n·Window/Limit later.
+//
+// # Cost
+//
+// The state is one word. A decision reads the clock once and makes one
+// compare-and-swap; a refusal writes nothing. Nothing but a wait that blocks
+// allocates.
+//
+// The leaky bucket as a meter is GCRA in its virtual scheduling form (ITU-T
+// I.371, annex A); as a queue it is the one of J. Turner, "New directions in
+// communications", IEEE Communications Magazine 24(10), 1986. Package
+// internal/gcra has the arithmetic and the picture of the word.
+package leakybucket
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/internal/fifo"
+	"github.com/ratekeep/ratelimit/internal/gcra"
+)
+
+// Config says what to limit to.
+type Config struct {
+	// Limit is how many events leak out per Window: at least 1, and at most
+	// one per nanosecond.
+	Limit int
+
+	// Window is the time in which Limit events leak out: 1 ns to ten years.
+	Window time.Duration
+
+	// Capacity is the most events that the bucket holds, and so the most that
+	// Allow ever admits at once; and the most that wait in line. 0 means
+	// Limit. It must leak out within 36 years.
+	Capacity int
+
+	// Clock is what time is read from. nil means a system clock of the
+	// limiter's own.
+	Clock clock.Clock
+}
+
+// Limiter is a leaky bucket. It implements [ratelimit.Limiter],
+// [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
+// concurrent use. It must not be copied.
+type Limiter struct {
+	tat   atomic.Uint64 // theoretical arrival time, in units of the meter
+	queue fifo.Queue
+
+	// Set by New.
+	clock    clock.Clock
+	meter    gcra.Meter
+	capacity int
+}
+
+// New returns a limiter whose bucket is empty. Its error names the field, the
+// value and the range.
+func New(c Config) (*Limiter, error) {
+	if c.Capacity == 0 {
+		c.Capacity = c.Limit
+	}
+	meter, err := gcra.New(c.Limit, c.Window, c.Capacity, "Capacity")
+	if err != nil {
+		return nil, fmt.Errorf("leakybucket: %w", err)
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System()
+	}
+	return &Limiter{clock: c.Clock, meter: meter, capacity: c.Capacity}, nil
+}
+
+// MustNew is New for a Config that is known to be good. It panics with New's
+// error.
+func MustNew(c Config) *Limiter {
+	l, err := New(c)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+// Allow is AllowN(1).
+func (l *Limiter) Allow() bool { return l.AllowN(1) }
+
+// AllowN puts n events into the bucket if it has room for all of them.
+func (l *Limiter) AllowN(n int) bool {
+	if n < 1 || n > l.capacity || !l.queue.Empty() {
+		return n == 0
+	}
+	_, _, ok := l.put(n, l.meter.Size())
+	return ok
+}
+
+// Take is AllowN with the reasons.
+func (l *Limiter) Take(n int) ratelimit.Decision {
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
+		return l.answer(l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+	}
+	now, tat, ok := l.put(n, l.meter.Size())
+	return l.answer(now, tat, n, 0, ok)
+}
+
+// Peek answers what Take would, and puts nothing in.
+func (l *Limiter) Peek(n int) ratelimit.Decision {
+	now, tat := l.clock.Now(), l.tat.Load()
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
+		return l.answer(now, tat, n, ahead, n == 0)
+	}
+	next, ok := gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
+	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
+		now = coarse.Refresh()
+		next, ok = gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
+	}
+	if !ok {
+		next = tat
+	}
+	return l.answer(now, next, n, 0, ok)
+}
+
+// Wait is WaitN(ctx, 1).
+func (l *Limiter) Wait(ctx context.Context) error { return l.WaitN(ctx, 1) }
+
+// WaitN blocks until all that went in before has leaked out, and puts n events
+// in. Waiters are served in order of arrival. If Capacity events wait already,
+// or n more would be too many, it returns an error that wraps
+// [ratelimit.ErrQueueFull] at once.
+func (l *Limiter) WaitN(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n < 1 || n > l.capacity {
+		if n == 0 {
+			return nil
+		}
+		return fmt.Errorf("leakybucket: %w: n is %d, Capacity %d", ratelimit.ErrExceedsLimit, n, l.capacity)
+	}
+	if l.queue.Empty() {
+		if _, _, ok := l.put(n, l.meter.Cost(n)); ok {
+			return nil
+		}
+	}
+	return l.queue.Wait(ctx, fifo.Request{Events: n, Room: l.capacity, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
+}
+
+// Refund takes out what d put in: at least d.N events less those that have
+// leaked out since, and never so much that there is more room than if d had not
+// been asked.
+func (l *Limiter) Refund(d ratelimit.Decision) {
+	if !d.Allowed || d.N < 1 || d.N > l.capacity {
+		return
+	}
+	for {
+		// The state before the clock: what the word holds by then was not
+		// decided at a later reading.
+		tat := l.tat.Load()
+		at := l.meter.At(l.clock.Now())
+		if l.tat.CompareAndSwap(tat, gcra.Refund(tat, at, l.meter.At(d.At), l.meter.Cost(d.N))) {
+			l.queue.Wake()
+			return
+		}
+	}
+}
+
+// Reset empties the bucket.
+func (l *Limiter) Reset() {
+	l.tat.Store(0)
+	l.queue.Wake()
+}
+
+// Clock is the clock that the limiter decides by.
+func (l *Limiter) Clock() clock.Clock { return l.clock }
+
+// put puts n events in if no more than depth is in the bucket afterwards. It
+// returns the clock reading that it decided at, and the state that it left or
+// found.
+func (l *Limiter) put(n int, depth uint64) (now time.Duration, tat uint64, ok bool) {
+	now = l.clock.Now()
+	at, cost := l.meter.At(now), l.meter.Cost(n)
+	coarse, late := l.clock.(*clock.Coarse)
+	for {
+		tat := l.tat.Load()
+		next, ok := gcra.Admit(tat, at, cost, depth)
+		switch {
+		case ok && l.tat.CompareAndSwap(tat, next):
+			return now, next, true
+		case !ok && !late:
+			return now, tat, false
+		case !ok: // a late reading may grant, but not refuse
+			now, late = coarse.Refresh(), false
+			at = l.meter.At(now)
+		}
+	}
+}
+
+// serve puts in the n events of the first in line, once the bucket is empty.
+func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
+	now, tat, ok := l.put(n, l.meter.Cost(n))
+	return l.meter.Until(now, tat), ok
+}
+
+// delay is the wait until all that is in the bucket, and all those ahead in
+// line, have leaked out.
+func (l *Limiter) delay(ahead, _ int) time.Duration {
+	now, tat := l.clock.Now(), l.tat.Load()
+	return l.meter.Until(now, l.meter.Behind(tat, l.meter.At(now), ahead))
+}
+
+// answer puts a decision into words: of n tokens at now, which left the state
+// tat, with some events ahead in line.
+func (l *Limiter) answer(now time.Duration, tat uint64, n, ahead int, ok bool) ratelimit.Decision {
+	d := ratelimit.Decision{Allowed: ok, N: n, At: now, Limit: l.capacity}
+	at := l.meter.At(now)
+	left := uint64(0) // when the last in line has left
+	if ahead > 0 {
+		left = l.meter.Behind(tat, at, ahead-min(ahead, l.queue.Last()))
+		tat = l.meter.Behind(tat, at, ahead)
+	} else {
+		d.Remaining = l.meter.Remaining(tat, at)
+	}
+	d.ResetAfter = l.meter.Until(now, tat)
+	if !ok {
+		d.RetryAfter = ratelimit.Never
+		if n > 0 && n <= l.capacity {
+			room := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
+			d.RetryAfter = max(l.meter.Until(now, max(room, left)), 1)
+		}
+	}
+	return d
+}

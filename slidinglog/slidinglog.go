@@ -1,0 +1,311 @@
+// Package slidinglog limits a count per trailing window exactly: at most Limit
+// events in every window of length Window, wherever it begins. Windows are half
+// open: an event admitted at t no longer counts at t+Window.
+//
+// # Promise
+//
+// At most Limit events in any Window. There is no worse case: the log is the
+// definition that the other algorithms approximate.
+//
+// # Cost
+//
+// The state is the admissions themselves: 16 bytes for each that still counts,
+// fewer where several were admitted at one reading of the clock. The memory
+// grows as needed up to Limit entries, and is kept until Reset.
+//
+// An admission takes a short lock. Admissions are at most Limit per Window by
+// definition; the flood is refusals, and they read the clock and one atomic
+// word, write nothing and take no lock. Only a Take or Peek that is refused for
+// more than one event, or although there is room for fewer, looks into the log
+// under the lock; that takes a binary search. Refund takes time linear in the
+// admissions since. Nothing but a wait that blocks allocates, the log's growth
+// apart.
+package slidinglog
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/internal/fifo"
+	"github.com/ratekeep/ratelimit/internal/span"
+)
+
+// Config says what to limit to.
+type Config struct {
+	// Limit is how many events are admitted in any window: at least 1, and at
+	// most one per nanosecond.
+	Limit int
+
+	// Window is the length of a window: 1 ns to ten years.
+	Window time.Duration
+
+	// Clock is what time is read from. nil means a system clock of the
+	// limiter's own.
+	Clock clock.Clock
+}
+
+// Limiter is a sliding log. It implements [ratelimit.Limiter],
+// [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
+// concurrent use. It must not be copied.
+type Limiter struct {
+	// What a refusal reads. Both are 0 unless the log is full: then nothing is
+	// admitted before fullUntil, and the log is empty at emptyFrom.
+	// Written with mu held.
+	fullUntil atomic.Int64
+	emptyFrom atomic.Int64
+
+	mu  sync.Mutex
+	log log // guarded by mu
+
+	queue fifo.Queue
+
+	// Set by New.
+	clock  clock.Clock
+	limit  int
+	window time.Duration
+}
+
+// New returns a limiter that has admitted nothing. Its error names the field,
+// the value and the range.
+func New(c Config) (*Limiter, error) {
+	if err := span.Check(c.Limit, c.Window); err != nil {
+		return nil, fmt.Errorf("slidinglog: %w", err)
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System()
+	}
+	return &Limiter{clock: c.Clock, limit: c.Limit, window: c.Window}, nil
+}
+
+// MustNew is New for a Config that is known to be good. It panics with New's
+// error.
+func MustNew(c Config) *Limiter {
+	l, err := New(c)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+// Allow is AllowN(1).
+func (l *Limiter) Allow() bool { return l.AllowN(1) }
+
+// AllowN logs n events if there is room for all of them.
+func (l *Limiter) AllowN(n int) bool {
+	if n < 1 || n > l.limit || !l.queue.Empty() {
+		return n == 0
+	}
+	_, ok := l.take(n)
+	return ok
+}
+
+// Take is AllowN with the reasons.
+func (l *Limiter) Take(n int) ratelimit.Decision { return l.decide(n, true) }
+
+// Peek answers what Take would, and logs nothing.
+func (l *Limiter) Peek(n int) ratelimit.Decision { return l.decide(n, false) }
+
+// Wait is WaitN(ctx, 1).
+func (l *Limiter) Wait(ctx context.Context) error { return l.WaitN(ctx, 1) }
+
+// WaitN blocks until there is room for n events, and logs them. Waiters are
+// served in order of arrival.
+func (l *Limiter) WaitN(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n < 1 || n > l.limit {
+		if n == 0 {
+			return nil
+		}
+		return fmt.Errorf("slidinglog: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.limit)
+	}
+	if l.queue.Empty() {
+		if _, ok := l.take(n); ok {
+			return nil
+		}
+	}
+	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
+}
+
+// Refund takes what d logged out of the log again.
+func (l *Limiter) Refund(d ratelimit.Decision) {
+	if !d.Allowed || d.N < 1 || d.N > l.limit {
+		return
+	}
+	at := span.Clamp(d.At)
+	if d.ResetAfter > l.window && d.ResetAfter < span.Never-max(d.At, 0) {
+		// A late reading was logged at a later time than its own: the one
+		// that counts until ResetAfter.
+		at = max(at, d.At+d.ResetAfter-l.window)
+	}
+	l.mu.Lock()
+	l.log.remove(at, uint64(d.N))
+	l.publish()
+	l.mu.Unlock()
+	l.queue.Wake()
+}
+
+// Reset empties the log and frees its memory.
+func (l *Limiter) Reset() {
+	l.mu.Lock()
+	l.log = log{}
+	l.publish()
+	l.mu.Unlock()
+	l.queue.Wake()
+}
+
+// Clock is the clock that the limiter decides by.
+func (l *Limiter) Clock() clock.Clock { return l.clock }
+
+// take logs n events if there is room for them, and returns the clock reading
+// that it decided at.
+func (l *Limiter) take(n int) (now time.Duration, ok bool) {
+	now = l.clock.Now()
+	ok = l.takeAt(now, n)
+	if !ok {
+		if coarse, late := l.clock.(*clock.Coarse); late {
+			// A late reading may grant, but not refuse.
+			now = coarse.Refresh()
+			ok = l.takeAt(now, n)
+		}
+	}
+	return now, ok
+}
+
+func (l *Limiter) takeAt(now time.Duration, n int) bool {
+	if int64(now) < l.fullUntil.Load() {
+		return false
+	}
+	l.mu.Lock()
+	t, gone, used := l.view(now)
+	ok := uint64(n) <= uint64(l.limit)-used
+	if ok {
+		l.admit(t, gone, n)
+	}
+	l.mu.Unlock()
+	return ok
+}
+
+// decide answers for n events, and logs those it allows if it is to take them.
+func (l *Limiter) decide(n int, take bool) ratelimit.Decision {
+	ahead := l.queue.Ahead()
+	d := l.decideAt(l.clock.Now(), n, ahead, take)
+	if coarse, late := l.clock.(*clock.Coarse); late && !d.Allowed {
+		d = l.decideAt(coarse.Refresh(), n, ahead, take)
+	}
+	return d
+}
+
+func (l *Limiter) decideAt(now time.Duration, n, ahead int, take bool) ratelimit.Decision {
+	d := ratelimit.Decision{N: n, At: now, Limit: l.limit}
+	if n == 1 && ahead == 0 {
+		// Both words are of one state if the first has not changed meanwhile.
+		full := l.fullUntil.Load()
+		empty := l.emptyFrom.Load()
+		if int64(now) < full && l.fullUntil.Load() == full {
+			d.RetryAfter = span.Wait(now, uint64(full))
+			d.ResetAfter = span.Wait(now, uint64(empty))
+			return d
+		}
+	}
+	possible := n > 0 && n <= l.limit
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, gone, used := l.view(now)
+	newest := l.log.newest()
+	if possible && ahead == 0 && uint64(n) <= uint64(l.limit)-used {
+		d.Allowed = true
+		newest, used = t, used+uint64(n)
+		if take {
+			l.admit(t, gone, n)
+		}
+	}
+	d.Allowed = d.Allowed || n == 0
+	switch {
+	case ahead > 0:
+		d.ResetAfter = span.Wait(now, l.fits(t, gone, used, ahead, 0)+uint64(l.window))
+	case used > 0:
+		d.Remaining = l.limit - int(used)
+		d.ResetAfter = span.Wait(now, uint64(newest+l.window))
+	default:
+		d.Remaining = l.limit
+	}
+	if !d.Allowed {
+		d.RetryAfter = ratelimit.Never
+		if possible {
+			d.RetryAfter = max(span.Wait(now, l.fits(t, gone, used, ahead, n)), 1)
+		}
+	}
+	return d
+}
+
+// serve logs the n events of the first in line.
+func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
+	now, ok := l.take(n)
+	if ok {
+		return 0, true
+	}
+	return l.wait(now, 0, n), false
+}
+
+// delay is the wait for n events behind others in line.
+func (l *Limiter) delay(ahead, n int) time.Duration { return l.wait(l.clock.Now(), ahead, n) }
+
+func (l *Limiter) wait(now time.Duration, ahead, n int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, gone, used := l.view(now)
+	return span.Wait(now, l.fits(t, gone, used, ahead, n))
+}
+
+// view is what the log says at a clock reading: the time at which an admission
+// would be logged, how many of its oldest entries no longer count, and how many
+// events do. Time never goes back behind an admission, so readings may arrive
+// in any order. It requires that mu is held.
+func (l *Limiter) view(now time.Duration) (t time.Duration, gone int, used uint64) {
+	t = max(span.Clamp(now), l.log.latest)
+	gone = l.log.expired(t, l.window)
+	return t, gone, l.log.events(gone)
+}
+
+// admit logs n events at t. It requires that mu is held, and that they fit.
+func (l *Limiter) admit(t time.Duration, gone, n int) {
+	l.log.drop(gone)
+	l.log.add(t, uint64(n), l.limit)
+	l.publish()
+}
+
+// fits is the time at which n events fit that have others ahead of them; a lower
+// bound if there are any. It requires that mu is held.
+func (l *Limiter) fits(t time.Duration, gone int, used uint64, ahead, n int) uint64 {
+	// No window takes more than the limit, so what is beyond that comes whole
+	// windows after the rest.
+	limit, last := uint64(l.limit), uint64(ahead)+uint64(n)-1
+	windows, rest := last/limit, last%limit+1
+	if windows > span.MaxNow/uint64(l.window) {
+		return span.MaxNow + 1
+	}
+	at := t
+	if used+rest > limit {
+		at = l.log.reached(gone, used+rest-limit) + l.window
+	}
+	return uint64(at) + windows*uint64(l.window)
+}
+
+// publish tells those who refuse without the lock whether the log is full. It
+// requires that mu is held.
+func (l *Limiter) publish() {
+	if l.fullUntil.Load() != 0 {
+		l.fullUntil.Store(0)
+	}
+	if l.log.events(0) >= uint64(l.limit) {
+		l.emptyFrom.Store(int64(l.log.newest() + l.window))
+		l.fullUntil.Store(int64(l.log.at(0).at + l.window))
+	}
+}

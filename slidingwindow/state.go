@@ -1,0 +1,84 @@
+package slidingwindow
+
+import (
+	"math/bits"
+	"runtime"
+	"sync/atomic"
+)
+
+// counts is the state: what was admitted in a window and in the one before.
+// The window's index counts windows since the clock read 0. The zero counts are
+// the fresh state.
+type counts struct {
+	index      uint64
+	prev, curr uint64
+}
+
+// cell holds counts for concurrent use. Where they fit they are one word:
+//
+//	63     2·bits 2·bits-1   bits bits-1     0
+//	[    index   ][     prev     ][   curr   ]
+//
+// bits being the size of the Limit. They do for every Limit up to 100,000 per
+// second, or a million per minute. Where they do not, they are three words under
+// a version that is odd while they are being written; a reader that sees it odd,
+// or changed, reads again.
+type cell struct {
+	word atomic.Uint64 // the counts, or the version
+	bits uint8         // of prev and of curr
+	wide *[3]atomic.Uint64
+}
+
+// init makes the cell hold counts up to limit, in as many windows.
+func (c *cell) init(limit, windows uint64) {
+	c.bits = uint8(bits.Len64(limit))
+	if 2*int(c.bits)+bits.Len64(windows) > 64 {
+		c.wide = new([3]atomic.Uint64)
+	}
+}
+
+// load returns the counts and the word that must not have changed for store to
+// replace them.
+func (c *cell) load() (s counts, word uint64) {
+	word = c.word.Load()
+	if c.wide != nil {
+		return c.loadWide(word)
+	}
+	b := c.bits & 63
+	low := uint64(1)<<b - 1
+	return counts{index: word >> (2 * b & 63), prev: word >> b & low, curr: word & low}, word
+}
+
+// store replaces the counts if they are still those that were loaded with word.
+func (c *cell) store(word uint64, s counts) bool {
+	if c.wide != nil {
+		return c.storeWide(word, s)
+	}
+	b := c.bits & 63
+	return c.word.CompareAndSwap(word, s.index<<(2*b&63)|s.prev<<b|s.curr)
+}
+
+func (c *cell) loadWide(version uint64) (counts, uint64) {
+	for {
+		s := counts{c.wide[0].Load(), c.wide[1].Load(), c.wide[2].Load()}
+		again := c.word.Load()
+		if version == again && version%2 == 0 {
+			return s, version
+		}
+		if version = again; version%2 != 0 {
+			runtime.Gosched() // the writer may have been preempted
+			version = c.word.Load()
+		}
+	}
+}
+
+func (c *cell) storeWide(version uint64, s counts) bool {
+	if !c.word.CompareAndSwap(version, version+1) {
+		return false
+	}
+	c.wide[0].Store(s.index)
+	c.wide[1].Store(s.prev)
+	c.wide[2].Store(s.curr)
+	c.word.Store(version + 2)
+	return true
+}

@@ -1,0 +1,236 @@
+// Package tokenbucket limits a rate and lets bursts through: Limit tokens flow
+// into a bucket in every Window, at most Burst are kept, and an event takes one.
+//
+// # Promise
+//
+// In any interval of length t at most Burst + Limit·t/Window events are
+// admitted, to within one nanosecond of the clock, and in the long run all that
+// the rate allows, to within one part in 10^17. The worst case right after a
+// pause is the whole Burst at one instant and the rate from there on: with the
+// default Burst that is nearly 2·Limit in one Window.
+//
+// # Cost
+//
+// The state is one word. A decision reads the clock once and makes one
+// compare-and-swap; a refusal writes nothing. Nothing but a wait that blocks
+// allocates.
+//
+// The algorithm is GCRA, the generic cell rate algorithm of ITU-T I.371, annex
+// A, in its virtual scheduling form. Package internal/gcra has the arithmetic
+// and the picture of the word.
+package tokenbucket
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/internal/fifo"
+	"github.com/ratekeep/ratelimit/internal/gcra"
+)
+
+// Config says what to limit to.
+type Config struct {
+	// Limit is how many tokens flow in per Window: at least 1, and at most one
+	// per nanosecond.
+	Limit int
+
+	// Window is the time in which Limit tokens flow in: 1 ns to ten years.
+	Window time.Duration
+
+	// Burst is the most tokens that are kept, and so the most events that are
+	// ever admitted at once. 0 means Limit. It must fill within 36 years.
+	Burst int
+
+	// Clock is what time is read from. nil means a system clock of the
+	// limiter's own.
+	Clock clock.Clock
+}
+
+// Limiter is a token bucket. It implements [ratelimit.Limiter],
+// [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
+// concurrent use. It must not be copied.
+type Limiter struct {
+	tat   atomic.Uint64 // theoretical arrival time, in units of the meter
+	queue fifo.Queue
+
+	// Set by New.
+	clock clock.Clock
+	meter gcra.Meter
+	burst int
+}
+
+// New returns a limiter whose bucket is full. Its error names the field, the
+// value and the range.
+func New(c Config) (*Limiter, error) {
+	if c.Burst == 0 {
+		c.Burst = c.Limit
+	}
+	meter, err := gcra.New(c.Limit, c.Window, c.Burst, "Burst")
+	if err != nil {
+		return nil, fmt.Errorf("tokenbucket: %w", err)
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System()
+	}
+	return &Limiter{clock: c.Clock, meter: meter, burst: c.Burst}, nil
+}
+
+// MustNew is New for a Config that is known to be good. It panics with New's
+// error.
+func MustNew(c Config) *Limiter {
+	l, err := New(c)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+// Allow is AllowN(1).
+func (l *Limiter) Allow() bool { return l.AllowN(1) }
+
+// AllowN takes n tokens if there are that many, or none.
+func (l *Limiter) AllowN(n int) bool {
+	if n < 1 || n > l.burst || !l.queue.Empty() {
+		return n == 0
+	}
+	_, _, ok := l.take(n)
+	return ok
+}
+
+// Take is AllowN with the reasons.
+func (l *Limiter) Take(n int) ratelimit.Decision {
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
+		return l.answer(l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+	}
+	now, tat, ok := l.take(n)
+	return l.answer(now, tat, n, 0, ok)
+}
+
+// Peek answers what Take would, and takes nothing.
+func (l *Limiter) Peek(n int) ratelimit.Decision {
+	now, tat := l.clock.Now(), l.tat.Load()
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
+		return l.answer(now, tat, n, ahead, n == 0)
+	}
+	next, ok := gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
+	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
+		now = coarse.Refresh()
+		next, ok = gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
+	}
+	if !ok {
+		next = tat
+	}
+	return l.answer(now, next, n, 0, ok)
+}
+
+// Wait is WaitN(ctx, 1).
+func (l *Limiter) Wait(ctx context.Context) error { return l.WaitN(ctx, 1) }
+
+// WaitN blocks until there are n tokens, and takes them. Waiters are served in
+// order of arrival.
+func (l *Limiter) WaitN(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n < 1 || n > l.burst {
+		if n == 0 {
+			return nil
+		}
+		return fmt.Errorf("tokenbucket: %w: n is %d, Burst %d", ratelimit.ErrExceedsLimit, n, l.burst)
+	}
+	if l.queue.Empty() {
+		if _, _, ok := l.take(n); ok {
+			return nil
+		}
+	}
+	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
+}
+
+// Refund gives back what d took: at least d.N tokens less those that have
+// flowed in since, and never more than there would be if d had not been asked.
+func (l *Limiter) Refund(d ratelimit.Decision) {
+	if !d.Allowed || d.N < 1 || d.N > l.burst {
+		return
+	}
+	for {
+		// The state before the clock: what the word holds by then was not
+		// decided at a later reading.
+		tat := l.tat.Load()
+		at := l.meter.At(l.clock.Now())
+		if l.tat.CompareAndSwap(tat, gcra.Refund(tat, at, l.meter.At(d.At), l.meter.Cost(d.N))) {
+			l.queue.Wake()
+			return
+		}
+	}
+}
+
+// Reset fills the bucket.
+func (l *Limiter) Reset() {
+	l.tat.Store(0)
+	l.queue.Wake()
+}
+
+// Clock is the clock that the limiter decides by.
+func (l *Limiter) Clock() clock.Clock { return l.clock }
+
+// take takes n tokens if there are that many. It returns the clock reading that
+// it decided at, and the state that it left or found.
+func (l *Limiter) take(n int) (now time.Duration, tat uint64, ok bool) {
+	now = l.clock.Now()
+	at, cost := l.meter.At(now), l.meter.Cost(n)
+	coarse, late := l.clock.(*clock.Coarse)
+	for {
+		tat := l.tat.Load()
+		next, ok := gcra.Admit(tat, at, cost, l.meter.Size())
+		switch {
+		case ok && l.tat.CompareAndSwap(tat, next):
+			return now, next, true
+		case !ok && !late:
+			return now, tat, false
+		case !ok: // a late reading may grant, but not refuse
+			now, late = coarse.Refresh(), false
+			at = l.meter.At(now)
+		}
+	}
+}
+
+// serve takes n tokens for the first in line.
+func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
+	now, tat, ok := l.take(n)
+	return l.wait(now, tat, n), ok
+}
+
+// delay is the wait for n tokens behind others in line.
+func (l *Limiter) delay(ahead, n int) time.Duration {
+	now, tat := l.clock.Now(), l.tat.Load()
+	return l.wait(now, l.meter.Behind(tat, l.meter.At(now), ahead), n)
+}
+
+// wait is the time until n tokens are there.
+func (l *Limiter) wait(now time.Duration, tat uint64, n int) time.Duration {
+	return l.meter.Until(now, gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size()))
+}
+
+// answer puts a decision into words: of n tokens at now, which left the state
+// tat, with some events ahead in line.
+func (l *Limiter) answer(now time.Duration, tat uint64, n, ahead int, ok bool) ratelimit.Decision {
+	d := ratelimit.Decision{Allowed: ok, N: n, At: now, Limit: l.burst}
+	at := l.meter.At(now)
+	if ahead > 0 {
+		tat = l.meter.Behind(tat, at, ahead)
+	} else {
+		d.Remaining = l.meter.Remaining(tat, at)
+	}
+	d.ResetAfter = l.meter.Until(now, tat)
+	if !ok {
+		d.RetryAfter = ratelimit.Never
+		if n > 0 && n <= l.burst {
+			d.RetryAfter = max(l.wait(now, tat, n), 1)
+		}
+	}
+	return d
+}

@@ -1,0 +1,7 @@
+module github.com/ratekeep/ratelimit/verify
+
+go 1.26.0
+
+require github.com/ratekeep/ratelimit v0.0.0
+
+replace github.com/ratekeep/ratelimit => ../
