@@ -91,41 +91,40 @@ func MustNew(c Config) *Limiter {
 }
 
 // Allow is AllowN(1).
-func (l *Limiter) Allow() bool { return l.AllowN(1) }
+func (l *Limiter) Allow() bool { return l.allow(1) }
 
 // AllowN counts n events if the window has that many left, or none.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.limit || !l.queue.Empty() {
+	if n < 1 || n > l.limit {
 		return n == 0
 	}
-	_, _, ok := l.take(n)
-	return ok
+	return l.allow(n)
 }
 
 // Take is AllowN with the reasons.
-func (l *Limiter) Take(n int) ratelimit.Decision {
+func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
-		return l.answer(l.clock.Now(), state(l.state.Load()), n, ahead, n == 0)
+		l.answer(&d, l.clock.Now(), state(l.state.Load()), n, ahead, n == 0)
+		return d
 	}
-	now, s, ok := l.take(n)
-	return l.answer(now, s, n, 0, ok)
+	l.take(n, &d)
+	return d
 }
 
 // Peek answers what Take would, and counts nothing.
-func (l *Limiter) Peek(n int) ratelimit.Decision {
+func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
 	now, s := l.clock.Now(), state(l.state.Load())
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
-		return l.answer(now, s, n, ahead, n == 0)
+		l.answer(&d, now, s, n, ahead, n == 0)
+		return d
 	}
-	next, ok := l.next(s, now, uint64(n))
+	next, ok := l.next(s, now, n)
 	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
-		next, ok = l.next(s, now, uint64(n))
+		next, ok = l.next(s, now, n)
 	}
-	if !ok {
-		next = s
-	}
-	return l.answer(now, next, n, 0, ok)
+	l.answer(&d, now, next, n, 0, ok)
+	return d
 }
 
 // Wait is WaitN(ctx, 1).
@@ -143,10 +142,8 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 		}
 		return fmt.Errorf("fixedwindow: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.limit)
 	}
-	if l.queue.Empty() {
-		if _, _, ok := l.take(n); ok {
-			return nil
-		}
+	if l.allow(n) {
+		return nil
 	}
 	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
 }
@@ -181,71 +178,99 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
-// take counts n events if there is room for them. It returns the clock reading
-// that it decided at, and the state that it left or found.
-func (l *Limiter) take(n int) (now time.Duration, s state, ok bool) {
-	now = l.clock.Now()
+// allow counts n events, if there is room for them and nobody waits for it.
+func (l *Limiter) allow(n int) bool {
+	if !l.queue.Empty() {
+		return false
+	}
+	t := l.grid.Time(l.clock.Now())
+	for fresh := false; ; {
+		old := state(l.state.Load())
+		s := l.turn(old, t)
+		if uint64(n) > uint64(l.limit)-l.layout.used(s) {
+			// A late reading may grant, but not refuse.
+			coarse, late := l.clock.(*clock.Coarse)
+			if !late || fresh {
+				return false
+			}
+			t, fresh = l.grid.Time(coarse.Refresh()), true
+			continue
+		}
+		if l.state.CompareAndSwap(uint64(old), uint64(s)+uint64(n)) {
+			return true
+		}
+	}
+}
+
+// take is allow for the first in line, with the reasons.
+func (l *Limiter) take(n int, d *ratelimit.Decision) {
+	now := l.clock.Now()
 	coarse, late := l.clock.(*clock.Coarse)
 	for {
 		s := state(l.state.Load())
-		next, ok := l.next(s, now, uint64(n))
+		next, ok := l.next(s, now, n)
 		switch {
-		case ok && l.state.CompareAndSwap(uint64(s), uint64(next)):
-			return now, next, true
-		case !ok && !late:
-			return now, s, false
-		case !ok: // a late reading may grant, but not refuse
+		case !ok && late:
 			now, late = coarse.Refresh(), false
+		case !ok || l.state.CompareAndSwap(uint64(s), uint64(next)):
+			l.answer(d, now, next, n, 0, ok)
+			return
 		}
 	}
 }
 
 // serve counts the n events of the first in line.
 func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
-	now, s, ok := l.take(n)
-	return l.wait(now, s, 0, n), ok
+	var d ratelimit.Decision
+	l.take(n, &d)
+	return d.RetryAfter, d.Allowed
 }
 
 // delay is the wait for n events behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
-	return l.wait(l.clock.Now(), state(l.state.Load()), ahead, n)
+	var d ratelimit.Decision
+	l.answer(&d, l.clock.Now(), state(l.state.Load()), n, ahead, false)
+	return d.RetryAfter
 }
 
 // next is the decision: whether the window of now has room for n events, and
-// the state with them counted. A now before the window of s counts as that
-// window, so readings may arrive in any order.
-func (l *Limiter) next(s state, now time.Duration, n uint64) (next state, ok bool) {
-	index, used := l.usedAt(s, now)
-	return l.layout.pack(index, used+n), n <= uint64(l.limit)-used
+// the state after it.
+func (l *Limiter) next(s state, now time.Duration, n int) (next state, ok bool) {
+	next = l.turn(s, l.grid.Time(now))
+	if uint64(n) > uint64(l.limit)-l.layout.used(next) {
+		return s, false
+	}
+	return next + state(n), true
 }
 
-// usedAt is the window of now, if it is not before that of s, and what has been
-// used of it.
-func (l *Limiter) usedAt(s state, now time.Duration) (index, used uint64) {
-	latest := l.layout.index(s)
-	index, _ = l.grid.Locate(now, latest)
-	if index != latest {
-		return index, 0
+// turn is the state at a time: a new window has used nothing. A time before the
+// window of s counts as in that window, so readings may arrive in any order.
+func (l *Limiter) turn(s state, t uint64) state {
+	if l.grid.Ended(l.layout.index(s), t) {
+		return l.layout.pack(l.grid.Index(t), 0)
 	}
-	return index, l.layout.used(s)
+	return s
 }
 
 // wait is the time until n events fit that have others ahead of them: until the
 // window in which the last of them has a place, if each window is filled up.
 func (l *Limiter) wait(now time.Duration, s state, ahead, n int) time.Duration {
-	index, used := l.usedAt(s, now)
-	windows := (used + uint64(ahead) + uint64(n) - 1) / uint64(l.limit)
+	windows := (l.layout.used(s) + uint64(ahead) + uint64(n) - 1) / uint64(l.limit)
 	if windows == 0 {
 		return 0
 	}
-	return l.grid.Until(now, index, windows, 0)
+	return l.grid.Until(now, l.layout.index(s), windows, 0)
 }
 
 // answer puts a decision into words: of n events at now, which left the state
 // s, with some events ahead in line.
-func (l *Limiter) answer(now time.Duration, s state, n, ahead int, ok bool) ratelimit.Decision {
-	d := ratelimit.Decision{Allowed: ok, N: n, At: now, Limit: l.limit}
-	_, used := l.usedAt(s, now)
+func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, s state, n, ahead int, ok bool) {
+	s = l.turn(s, l.grid.Time(now))
+	used := l.layout.used(s)
+	d.Allowed = ok
+	d.N = n
+	d.At = now
+	d.Limit = l.limit
 	if ahead == 0 {
 		d.Remaining = l.limit - int(used)
 	}
@@ -258,5 +283,4 @@ func (l *Limiter) answer(now time.Duration, s state, n, ahead int, ok bool) rate
 			d.RetryAfter = max(l.wait(now, s, ahead, n), 1)
 		}
 	}
-	return d
 }

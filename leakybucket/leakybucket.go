@@ -97,41 +97,43 @@ func MustNew(c Config) *Limiter {
 }
 
 // Allow is AllowN(1).
-func (l *Limiter) Allow() bool { return l.AllowN(1) }
+func (l *Limiter) Allow() bool { return l.allow(l.meter.Cost(1), l.meter.Size()) }
 
 // AllowN puts n events into the bucket if it has room for all of them.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.capacity || !l.queue.Empty() {
+	if n < 1 || n > l.capacity {
 		return n == 0
 	}
-	_, _, ok := l.put(n, l.meter.Size())
-	return ok
+	return l.allow(l.meter.Cost(n), l.meter.Size())
 }
 
 // Take is AllowN with the reasons.
-func (l *Limiter) Take(n int) ratelimit.Decision {
+func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
-		return l.answer(l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+		l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+		return d
 	}
-	now, tat, ok := l.put(n, l.meter.Size())
-	return l.answer(now, tat, n, 0, ok)
+	l.take(n, l.meter.Size(), &d)
+	return d
 }
 
 // Peek answers what Take would, and puts nothing in.
-func (l *Limiter) Peek(n int) ratelimit.Decision {
+func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
 	now, tat := l.clock.Now(), l.tat.Load()
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
-		return l.answer(now, tat, n, ahead, n == 0)
+		l.answer(&d, now, tat, n, ahead, n == 0)
+		return d
 	}
-	next, ok := gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
-	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
+	conforms := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
+	if coarse, late := l.clock.(*clock.Coarse); late && l.meter.At(now) < conforms {
 		now = coarse.Refresh()
-		next, ok = gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
 	}
-	if !ok {
-		next = tat
+	at := l.meter.At(now)
+	if at >= conforms {
+		tat = gcra.Admit(tat, at, l.meter.Cost(n))
 	}
-	return l.answer(now, next, n, 0, ok)
+	l.answer(&d, now, tat, n, 0, at >= conforms)
+	return d
 }
 
 // Wait is WaitN(ctx, 1).
@@ -151,10 +153,8 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 		}
 		return fmt.Errorf("leakybucket: %w: n is %d, Capacity %d", ratelimit.ErrExceedsLimit, n, l.capacity)
 	}
-	if l.queue.Empty() {
-		if _, _, ok := l.put(n, l.meter.Cost(n)); ok {
-			return nil
-		}
+	if l.allow(l.meter.Cost(n), l.meter.Cost(n)) {
+		return nil
 	}
 	return l.queue.Wait(ctx, fifo.Request{Events: n, Room: l.capacity, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
 }
@@ -187,49 +187,83 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
-// put puts n events in if no more than depth is in the bucket afterwards. It
-// returns the clock reading that it decided at, and the state that it left or
-// found.
-func (l *Limiter) put(n int, depth uint64) (now time.Duration, tat uint64, ok bool) {
-	now = l.clock.Now()
-	at, cost := l.meter.At(now), l.meter.Cost(n)
-	coarse, late := l.clock.(*clock.Coarse)
-	for {
+// allow puts in what costs cost, if nobody waits and no more than depth is in the
+// bucket then: its size, or only what is put in now.
+func (l *Limiter) allow(cost, depth uint64) bool {
+	if !l.queue.Empty() {
+		return false
+	}
+	at := l.meter.At(l.clock.Now())
+	for fresh := false; ; {
 		tat := l.tat.Load()
-		next, ok := gcra.Admit(tat, at, cost, depth)
-		switch {
-		case ok && l.tat.CompareAndSwap(tat, next):
-			return now, next, true
-		case !ok && !late:
-			return now, tat, false
-		case !ok: // a late reading may grant, but not refuse
-			now, late = coarse.Refresh(), false
-			at = l.meter.At(now)
+		if at < gcra.Conforms(tat, cost, depth) {
+			// A late reading may grant, but not refuse.
+			coarse, late := l.clock.(*clock.Coarse)
+			if !late || fresh {
+				return false
+			}
+			at, fresh = l.meter.At(coarse.Refresh()), true
+			continue
+		}
+		if l.tat.CompareAndSwap(tat, gcra.Admit(tat, at, cost)) {
+			return true
 		}
 	}
 }
 
-// serve puts in the n events of the first in line, once the bucket is empty.
-func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
-	now, tat, ok := l.put(n, l.meter.Cost(n))
-	return l.meter.Until(now, tat), ok
+// take is allow for the first in line, with the reasons.
+func (l *Limiter) take(n int, depth uint64, d *ratelimit.Decision) {
+	now, cost := l.clock.Now(), l.meter.Cost(n)
+	coarse, late := l.clock.(*clock.Coarse)
+	for {
+		tat, at := l.tat.Load(), l.meter.At(now)
+		if at >= gcra.Conforms(tat, cost, depth) {
+			next := gcra.Admit(tat, at, cost)
+			if !l.tat.CompareAndSwap(tat, next) {
+				continue
+			}
+			d.Allowed = true
+			d.N = n
+			d.At = now
+			d.Limit = l.capacity
+			d.Remaining = l.meter.Remaining(next, at)
+			d.ResetAfter = l.meter.Until(now, next)
+			return
+		}
+		if !late {
+			l.answer(d, now, tat, n, 0, false)
+			return
+		}
+		now, late = coarse.Refresh(), false
+	}
 }
 
-// delay is the wait until all that is in the bucket, and all those ahead in
-// line, have leaked out.
+// serve puts in the n events of the first in line, once all that went in before
+// has leaked out.
+func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
+	var d ratelimit.Decision
+	l.take(n, l.meter.Cost(n), &d)
+	return l.meter.Until(d.At, l.tat.Load()), d.Allowed
+}
+
+// delay is the wait until all that is in the bucket, and all that is ahead in
+// line, has leaked out.
 func (l *Limiter) delay(ahead, _ int) time.Duration {
 	now, tat := l.clock.Now(), l.tat.Load()
 	return l.meter.Until(now, l.meter.Behind(tat, l.meter.At(now), ahead))
 }
 
-// answer puts a decision into words: of n tokens at now, which left the state
+// answer puts a decision into words: of n events at now, which left the state
 // tat, with some events ahead in line.
-func (l *Limiter) answer(now time.Duration, tat uint64, n, ahead int, ok bool) ratelimit.Decision {
-	d := ratelimit.Decision{Allowed: ok, N: n, At: now, Limit: l.capacity}
+func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, tat uint64, n, ahead int, ok bool) {
 	at := l.meter.At(now)
-	left := uint64(0) // when the last in line has left
+	d.Allowed = ok
+	d.N = n
+	d.At = now
+	d.Limit = l.capacity
+	var gone uint64 // when the last in line has left
 	if ahead > 0 {
-		left = l.meter.Behind(tat, at, ahead-min(ahead, l.queue.Last()))
+		gone = l.meter.Behind(tat, at, ahead-min(ahead, l.queue.Last()))
 		tat = l.meter.Behind(tat, at, ahead)
 	} else {
 		d.Remaining = l.meter.Remaining(tat, at)
@@ -239,8 +273,7 @@ func (l *Limiter) answer(now time.Duration, tat uint64, n, ahead int, ok bool) r
 		d.RetryAfter = ratelimit.Never
 		if n > 0 && n <= l.capacity {
 			room := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
-			d.RetryAfter = max(l.meter.Until(now, max(room, left)), 1)
+			d.RetryAfter = max(l.meter.Until(now, max(room, gone)), 1)
 		}
 	}
-	return d
 }

@@ -18,13 +18,14 @@ type log struct {
 	ring   []entry
 	first  int           // where in the ring the oldest entry is
 	length int           // entries in the ring
-	before uint64        // the running total before the oldest entry
+	before uint64        // running total before the oldest entry
+	total  uint64        // running total; wraps
 	latest time.Duration // of the readings admitted at; it outlives its entry
 }
 
 type entry struct {
 	at    time.Duration // when the events were admitted
-	total uint64        // running total, these events included; wraps
+	total uint64        // running total, these events included
 }
 
 // at returns the entry that has i older ones before it.
@@ -35,71 +36,68 @@ func (g *log) at(i int) *entry {
 	return &g.ring[i]
 }
 
-// newest is when the newest entry was admitted; 0 if there is none.
-func (g *log) newest() time.Duration {
-	if g.length == 0 {
-		return 0
-	}
-	return g.at(g.length - 1).at
-}
+// oldest and newest are when the entries at the ends were admitted. They require
+// that there are any.
+func (g *log) oldest() time.Duration { return g.ring[g.first].at }
+func (g *log) newest() time.Duration { return g.at(g.length - 1).at }
 
-// total is the running total after i entries.
-func (g *log) total(i int) uint64 {
+// totalBefore is the running total before entry i.
+func (g *log) totalBefore(i int) uint64 {
 	if i == 0 {
 		return g.before
 	}
 	return g.at(i - 1).total
 }
 
-// events is the number of events admitted in entries i and later.
-func (g *log) events(i int) uint64 { return g.total(g.length) - g.total(i) }
+// events is how many events there are after the oldest entries.
+func (g *log) events(after int) uint64 { return g.total - g.totalBefore(after) }
 
-// expired is how many of the oldest entries no longer count: those admitted at
-// or before now−window.
-func (g *log) expired(now, window time.Duration) int {
-	switch {
-	case g.length == 0 || now-g.at(0).at < window:
-		return 0
-	case now-g.newest() >= window:
-		return g.length
+// expired is how many entries were admitted until a time.
+func (g *log) expired(t time.Duration) int {
+	// Most often it is none, or a few. Double the step until one is later.
+	last, step := 0, 1
+	for last < g.length && g.at(last).at <= t {
+		last += step
+		step *= 2
 	}
-	return sort.Search(g.length, func(i int) bool { return now-g.at(i).at < window })
+	if last <= 1 {
+		return last
+	}
+	first := last - step/2 + 1
+	return first + sort.Search(min(last, g.length)-first, func(i int) bool { return g.at(first+i).at > t })
 }
 
-// reached is when the event was admitted that is the n-th from entry i on.
-func (g *log) reached(i int, n uint64) time.Duration {
-	j := sort.Search(g.length-i, func(j int) bool { return g.total(i+j+1)-g.total(i) >= n })
-	return g.at(i + j).at
+// reached is when the n-th event after the oldest entries was admitted.
+func (g *log) reached(after int, n uint64) time.Duration {
+	before := g.totalBefore(after)
+	i := sort.Search(g.length-after, func(i int) bool { return g.at(after+i).total-before >= n })
+	return g.at(after + i).at
 }
 
 // drop removes the oldest entries.
 func (g *log) drop(entries int) {
-	if entries == 0 {
-		return
-	}
-	g.before = g.total(entries)
+	g.before = g.totalBefore(entries)
 	if g.first += entries; g.first >= len(g.ring) {
 		g.first -= len(g.ring)
 	}
 	g.length -= entries
 }
 
-// add admits n events at now, which must not be before the newest entry. There
-// are never more than most entries.
-func (g *log) add(now time.Duration, n uint64, most int) {
-	total := g.total(g.length) + n
-	g.latest = now
-	if g.length > 0 {
-		if newest := g.at(g.length - 1); newest.at == now {
-			newest.total = total
-			return
-		}
+// add admits n events at a time that is not before the newest entry. There must
+// never be more than most entries.
+func (g *log) add(t time.Duration, n uint64, most int) {
+	if g.length > 0 && t == g.latest && t == g.newest() {
+		g.total += n
+		g.at(g.length - 1).total = g.total
+		return
 	}
 	if g.length == len(g.ring) {
 		g.grow(most)
 	}
+	g.latest = t
+	g.total += n
+	*g.at(g.length) = entry{at: t, total: g.total}
 	g.length++
-	*g.at(g.length - 1) = entry{at: now, total: total}
 }
 
 // grow doubles the ring.
@@ -115,13 +113,14 @@ func (g *log) grow(most int) {
 }
 
 // remove takes back up to n events that were admitted at a time.
-func (g *log) remove(at time.Duration, n uint64) {
-	i := sort.Search(g.length, func(i int) bool { return g.at(i).at >= at })
-	if i == g.length || g.at(i).at != at {
+func (g *log) remove(t time.Duration, n uint64) {
+	i := sort.Search(g.length, func(i int) bool { return g.at(i).at >= t })
+	if i == g.length || g.at(i).at != t {
 		return
 	}
-	own := g.total(i+1) - g.total(i)
+	own := g.at(i).total - g.totalBefore(i)
 	n = min(n, own)
+	g.total -= n
 	for j := i; j < g.length; j++ {
 		g.at(j).total -= n
 	}

@@ -93,22 +93,27 @@ func MustNew(c Config) *Limiter {
 }
 
 // Allow is AllowN(1).
-func (l *Limiter) Allow() bool { return l.AllowN(1) }
+func (l *Limiter) Allow() bool { return l.allow(1) }
 
 // AllowN logs n events if there is room for all of them.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.limit || !l.queue.Empty() {
+	if n < 1 || n > l.limit {
 		return n == 0
 	}
-	_, ok := l.take(n)
-	return ok
+	return l.allow(n)
 }
 
 // Take is AllowN with the reasons.
-func (l *Limiter) Take(n int) ratelimit.Decision { return l.decide(n, true) }
+func (l *Limiter) Take(n int) (d ratelimit.Decision) {
+	l.decide(n, l.queue.Ahead(), true, &d)
+	return d
+}
 
 // Peek answers what Take would, and logs nothing.
-func (l *Limiter) Peek(n int) ratelimit.Decision { return l.decide(n, false) }
+func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
+	l.decide(n, l.queue.Ahead(), false, &d)
+	return d
+}
 
 // Wait is WaitN(ctx, 1).
 func (l *Limiter) Wait(ctx context.Context) error { return l.WaitN(ctx, 1) }
@@ -125,10 +130,8 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 		}
 		return fmt.Errorf("slidinglog: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.limit)
 	}
-	if l.queue.Empty() {
-		if _, ok := l.take(n); ok {
-			return nil
-		}
+	if l.allow(n) {
+		return nil
 	}
 	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
 }
@@ -163,47 +166,48 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
-// take logs n events if there is room for them, and returns the clock reading
-// that it decided at.
-func (l *Limiter) take(n int) (now time.Duration, ok bool) {
-	now = l.clock.Now()
-	ok = l.takeAt(now, n)
-	if !ok {
-		if coarse, late := l.clock.(*clock.Coarse); late {
-			// A late reading may grant, but not refuse.
-			now = coarse.Refresh()
-			ok = l.takeAt(now, n)
-		}
-	}
-	return now, ok
-}
-
-func (l *Limiter) takeAt(now time.Duration, n int) bool {
-	if int64(now) < l.fullUntil.Load() {
+// allow logs n events, if there is room for them and nobody waits for it.
+func (l *Limiter) allow(n int) bool {
+	if !l.queue.Empty() {
 		return false
 	}
+	now := l.clock.Now()
+	if int64(now) >= l.fullUntil.Load() && l.admit(now, n) {
+		return true
+	}
+	// A late reading may grant, but not refuse.
+	coarse, late := l.clock.(*clock.Coarse)
+	return late && l.admit(coarse.Refresh(), n)
+}
+
+// admit logs n events if there is room for them.
+func (l *Limiter) admit(now time.Duration, n int) bool {
 	l.mu.Lock()
-	t, gone, used := l.view(now)
-	ok := uint64(n) <= uint64(l.limit)-used
-	if ok {
-		l.admit(t, gone, n)
+	t, gone := l.view(now)
+	used := l.log.events(gone) + uint64(n)
+	if used > uint64(l.limit) {
+		l.mu.Unlock()
+		return false
 	}
+	l.add(t, gone, n, used)
 	l.mu.Unlock()
-	return ok
+	return true
 }
 
-// decide answers for n events, and logs those it allows if it is to take them.
-func (l *Limiter) decide(n int, take bool) ratelimit.Decision {
-	ahead := l.queue.Ahead()
-	d := l.decideAt(l.clock.Now(), n, ahead, take)
+// decide answers for n events with others ahead of them, and logs those it
+// allows if it is to take them.
+func (l *Limiter) decide(n, ahead int, take bool, d *ratelimit.Decision) {
+	l.decideAt(l.clock.Now(), n, ahead, take, d)
 	if coarse, late := l.clock.(*clock.Coarse); late && !d.Allowed {
-		d = l.decideAt(coarse.Refresh(), n, ahead, take)
+		*d = ratelimit.Decision{}
+		l.decideAt(coarse.Refresh(), n, ahead, take, d)
 	}
-	return d
 }
 
-func (l *Limiter) decideAt(now time.Duration, n, ahead int, take bool) ratelimit.Decision {
-	d := ratelimit.Decision{N: n, At: now, Limit: l.limit}
+func (l *Limiter) decideAt(now time.Duration, n, ahead int, take bool, d *ratelimit.Decision) {
+	d.N = n
+	d.At = now
+	d.Limit = l.limit
 	if n == 1 && ahead == 0 {
 		// Both words are of one state if the first has not changed meanwhile.
 		full := l.fullUntil.Load()
@@ -211,74 +215,74 @@ func (l *Limiter) decideAt(now time.Duration, n, ahead int, take bool) ratelimit
 		if int64(now) < full && l.fullUntil.Load() == full {
 			d.RetryAfter = span.Wait(now, uint64(full))
 			d.ResetAfter = span.Wait(now, uint64(empty))
-			return d
+			return
 		}
 	}
-	possible := n > 0 && n <= l.limit
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t, gone, used := l.view(now)
-	newest := l.log.newest()
-	if possible && ahead == 0 && uint64(n) <= uint64(l.limit)-used {
-		d.Allowed = true
-		newest, used = t, used+uint64(n)
-		if take {
-			l.admit(t, gone, n)
-		}
-	}
-	d.Allowed = d.Allowed || n == 0
+	t, gone := l.view(now)
+	used := l.log.events(gone)
+	possible := n > 0 && n <= l.limit
 	switch {
 	case ahead > 0:
 		d.ResetAfter = span.Wait(now, l.fits(t, gone, used, ahead, 0)+uint64(l.window))
-	case used > 0:
+	case possible && used+uint64(n) <= uint64(l.limit):
+		used += uint64(n)
+		d.Allowed = true
 		d.Remaining = l.limit - int(used)
-		d.ResetAfter = span.Wait(now, uint64(newest+l.window))
+		d.ResetAfter = span.Wait(now, uint64(t+l.window))
+		if take {
+			l.add(t, gone, n, used)
+		}
+		return
 	default:
-		d.Remaining = l.limit
-	}
-	if !d.Allowed {
-		d.RetryAfter = ratelimit.Never
-		if possible {
-			d.RetryAfter = max(span.Wait(now, l.fits(t, gone, used, ahead, n)), 1)
+		d.Remaining = l.limit - int(used)
+		if used > 0 {
+			d.ResetAfter = span.Wait(now, uint64(l.log.newest()+l.window))
 		}
 	}
-	return d
+	if n == 0 {
+		d.Allowed = true
+		return
+	}
+	d.RetryAfter = ratelimit.Never
+	if possible {
+		d.RetryAfter = max(span.Wait(now, l.fits(t, gone, used, ahead, n)), 1)
+	}
 }
 
 // serve logs the n events of the first in line.
 func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
-	now, ok := l.take(n)
-	if ok {
-		return 0, true
-	}
-	return l.wait(now, 0, n), false
+	var d ratelimit.Decision
+	l.decide(n, 0, true, &d)
+	return d.RetryAfter, d.Allowed
 }
 
 // delay is the wait for n events behind others in line.
-func (l *Limiter) delay(ahead, n int) time.Duration { return l.wait(l.clock.Now(), ahead, n) }
-
-func (l *Limiter) wait(now time.Duration, ahead, n int) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t, gone, used := l.view(now)
-	return span.Wait(now, l.fits(t, gone, used, ahead, n))
+func (l *Limiter) delay(ahead, n int) time.Duration {
+	var d ratelimit.Decision
+	l.decide(n, ahead, false, &d)
+	return d.RetryAfter
 }
 
-// view is what the log says at a clock reading: the time at which an admission
-// would be logged, how many of its oldest entries no longer count, and how many
-// events do. Time never goes back behind an admission, so readings may arrive
-// in any order. It requires that mu is held.
-func (l *Limiter) view(now time.Duration) (t time.Duration, gone int, used uint64) {
+// view is the time at which an admission would be logged at a clock reading, and
+// how many of the oldest entries no longer count. Time never goes back behind an
+// admission, so readings may arrive in any order. It requires that mu is held.
+func (l *Limiter) view(now time.Duration) (t time.Duration, gone int) {
 	t = max(span.Clamp(now), l.log.latest)
-	gone = l.log.expired(t, l.window)
-	return t, gone, l.log.events(gone)
+	return t, l.log.expired(t - l.window)
 }
 
-// admit logs n events at t. It requires that mu is held, and that they fit.
-func (l *Limiter) admit(t time.Duration, gone, n int) {
-	l.log.drop(gone)
+// add logs n events at t, with which so many are used, and forgets the entries
+// that no longer count. It requires that mu is held.
+func (l *Limiter) add(t time.Duration, gone, n int, used uint64) {
+	if gone > 0 {
+		l.log.drop(gone)
+	}
 	l.log.add(t, uint64(n), l.limit)
-	l.publish()
+	if used == uint64(l.limit) || l.fullUntil.Load() != 0 {
+		l.publish()
+	}
 }
 
 // fits is the time at which n events fit that have others ahead of them; a lower
@@ -291,11 +295,10 @@ func (l *Limiter) fits(t time.Duration, gone int, used uint64, ahead, n int) uin
 	if windows > span.MaxNow/uint64(l.window) {
 		return span.MaxNow + 1
 	}
-	at := t
 	if used+rest > limit {
-		at = l.log.reached(gone, used+rest-limit) + l.window
+		t = l.log.reached(gone, used+rest-limit) + l.window
 	}
-	return uint64(at) + windows*uint64(l.window)
+	return uint64(t) + windows*uint64(l.window)
 }
 
 // publish tells those who refuse without the lock whether the log is full. It
@@ -304,8 +307,8 @@ func (l *Limiter) publish() {
 	if l.fullUntil.Load() != 0 {
 		l.fullUntil.Store(0)
 	}
-	if l.log.events(0) >= uint64(l.limit) {
+	if l.log.events(0) == uint64(l.limit) {
 		l.emptyFrom.Store(int64(l.log.newest() + l.window))
-		l.fullUntil.Store(int64(l.log.at(0).at + l.window))
+		l.fullUntil.Store(int64(l.log.oldest() + l.window))
 	}
 }

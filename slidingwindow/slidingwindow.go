@@ -67,7 +67,7 @@ type Limiter struct {
 	// Set by New.
 	clock clock.Clock
 	grid  window.Grid
-	limit int
+	limit uint64
 }
 
 // New returns a limiter that has admitted nothing. Its error names the field,
@@ -82,7 +82,7 @@ func New(c Config) (*Limiter, error) {
 	l := &Limiter{
 		clock: c.Clock,
 		grid:  window.NewGrid(c.Window, 0, c.Clock.Epoch()),
-		limit: c.Limit,
+		limit: uint64(c.Limit),
 	}
 	l.cell.init(uint64(c.Limit), l.grid.Windows())
 	return l, nil
@@ -99,43 +99,42 @@ func MustNew(c Config) *Limiter {
 }
 
 // Allow is AllowN(1).
-func (l *Limiter) Allow() bool { return l.AllowN(1) }
+func (l *Limiter) Allow() bool { return l.allow(1) }
 
 // AllowN counts n events if there is room for all of them.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.limit || !l.queue.Empty() {
+	if n < 1 || n > int(l.limit) {
 		return n == 0
 	}
-	_, _, ok := l.take(n)
-	return ok
+	return l.allow(n)
 }
 
 // Take is AllowN with the reasons.
-func (l *Limiter) Take(n int) ratelimit.Decision {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
+func (l *Limiter) Take(n int) (d ratelimit.Decision) {
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.limit) {
 		s, _ := l.cell.load()
-		return l.answer(l.clock.Now(), s, n, ahead, n == 0)
+		l.answer(&d, l.clock.Now(), s, n, ahead, n == 0)
+		return d
 	}
-	now, s, ok := l.take(n)
-	return l.answer(now, s, n, 0, ok)
+	l.take(n, &d)
+	return d
 }
 
 // Peek answers what Take would, and counts nothing.
-func (l *Limiter) Peek(n int) ratelimit.Decision {
+func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
 	now := l.clock.Now()
 	s, _ := l.cell.load()
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
-		return l.answer(now, s, n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.limit) {
+		l.answer(&d, now, s, n, ahead, n == 0)
+		return d
 	}
-	next, ok := l.next(s, now, uint64(n))
+	next, ok := l.next(s, now, n)
 	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
-		next, ok = l.next(s, now, uint64(n))
+		next, ok = l.next(s, now, n)
 	}
-	if !ok {
-		next = s
-	}
-	return l.answer(now, next, n, 0, ok)
+	l.answer(&d, now, next, n, 0, ok)
+	return d
 }
 
 // Wait is WaitN(ctx, 1).
@@ -147,16 +146,14 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n < 1 || n > l.limit {
+	if n < 1 || n > int(l.limit) {
 		if n == 0 {
 			return nil
 		}
 		return fmt.Errorf("slidingwindow: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.limit)
 	}
-	if l.queue.Empty() {
-		if _, _, ok := l.take(n); ok {
-			return nil
-		}
+	if l.allow(n) {
+		return nil
 	}
 	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
 }
@@ -164,7 +161,7 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 // Refund uncounts what d counted, if that was in the window that is counted
 // now, or in the one before: then it comes off that window's count.
 func (l *Limiter) Refund(d ratelimit.Decision) {
-	if !d.Allowed || d.N < 1 || d.N > l.limit {
+	if !d.Allowed || d.N < 1 || d.N > int(l.limit) {
 		return
 	}
 	// An admission weighs until the end of the window after its own.
@@ -199,68 +196,111 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
-// take counts n events if there is room for them. It returns the clock reading
-// that it decided at, and the state that it left or found.
-func (l *Limiter) take(n int) (now time.Duration, s counts, ok bool) {
-	now = l.clock.Now()
+// allow counts n events, if there is room for them and nobody waits for it.
+func (l *Limiter) allow(n int) bool {
+	if !l.queue.Empty() {
+		return false
+	}
+	if l.cell.wide != nil {
+		var d ratelimit.Decision
+		l.take(n, &d)
+		return d.Allowed
+	}
+	t := l.grid.Time(l.clock.Now())
+	for fresh := false; ; {
+		word := l.cell.word.Load()
+		s, next := l.cell.unpack(word), word
+		if l.grid.Ended(s.index, t) {
+			s = l.slide(s, t)
+			next = l.cell.pack(s)
+		}
+		if !l.fits(s, t, uint64(n)) {
+			// A late reading may grant, but not refuse.
+			coarse, late := l.clock.(*clock.Coarse)
+			if !late || fresh {
+				return false
+			}
+			t, fresh = l.grid.Time(coarse.Refresh()), true
+			continue
+		}
+		if l.cell.word.CompareAndSwap(word, next+uint64(n)) {
+			return true
+		}
+	}
+}
+
+// take is allow for the first in line, with the reasons.
+func (l *Limiter) take(n int, d *ratelimit.Decision) {
+	now := l.clock.Now()
 	coarse, late := l.clock.(*clock.Coarse)
 	for {
 		s, word := l.cell.load()
-		next, ok := l.next(s, now, uint64(n))
+		next, ok := l.next(s, now, n)
 		switch {
-		case ok && l.cell.store(word, next):
-			return now, next, true
-		case !ok && !late:
-			return now, s, false
-		case !ok: // a late reading may grant, but not refuse
+		case !ok && late:
 			now, late = coarse.Refresh(), false
+		case !ok || l.cell.store(word, next):
+			l.answer(d, now, next, n, 0, ok)
+			return
 		}
 	}
 }
 
 // serve counts the n events of the first in line.
 func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
-	now, s, ok := l.take(n)
-	return l.wait(now, s, 0, n), ok
+	var d ratelimit.Decision
+	l.take(n, &d)
+	return d.RetryAfter, d.Allowed
 }
 
 // delay is the wait for n events behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
+	var d ratelimit.Decision
 	s, _ := l.cell.load()
-	return l.wait(l.clock.Now(), s, ahead, n)
+	l.answer(&d, l.clock.Now(), s, n, ahead, false)
+	return d.RetryAfter
 }
 
 // next is the decision: whether there is room for n events at now, and the
-// state with them counted. A now before the window of s counts as its beginning,
-// so readings may arrive in any order.
-func (l *Limiter) next(s counts, now time.Duration, n uint64) (next counts, ok bool) {
-	s, elapsed := l.slide(s, now)
-	ok = s.curr+n <= uint64(l.limit) && l.fits(s.prev, uint64(l.limit)-s.curr-n, elapsed)
-	s.curr += n
-	return s, ok
-}
-
-// slide moves the counts to the window of now, and returns how far that has
-// got.
-func (l *Limiter) slide(s counts, now time.Duration) (counts, uint64) {
-	index, elapsed := l.grid.Locate(now, s.index)
-	if index != s.index {
-		if index == s.index+1 {
-			s.prev = s.curr
-		} else {
-			s.prev = 0
-		}
-		s.index, s.curr = index, 0
+// state after it.
+func (l *Limiter) next(s counts, now time.Duration, n int) (next counts, ok bool) {
+	t := l.grid.Time(now)
+	next = l.slide(s, t)
+	if !l.fits(next, t, uint64(n)) {
+		return s, false
 	}
-	return s, elapsed
+	next.curr += uint64(n)
+	return next, true
 }
 
-// fits reports whether prev events of the window before weigh no more than room
-// when so much of this one has elapsed: prev·(width−elapsed) ≤ room·width.
-func (l *Limiter) fits(prev, room, elapsed uint64) bool {
-	width := l.grid.Width()
-	hi, lo := bits.Mul64(prev, width-elapsed)
-	roomHi, roomLo := bits.Mul64(room, width)
+// slide is the counts at a time: a new window has used nothing. A time before
+// the window of s counts as its beginning, so readings may arrive in any order.
+func (l *Limiter) slide(s counts, t uint64) counts {
+	if l.grid.Ended(s.index, t) {
+		index := l.grid.Index(t)
+		if index != s.index+1 {
+			s.curr = 0
+		}
+		return counts{index: index, prev: s.curr}
+	}
+	return s
+}
+
+// fits reports whether n more events fit into the window of s at a time.
+func (l *Limiter) fits(s counts, t, n uint64) bool {
+	return s.prev+s.curr+n <= l.limit || l.fitsWeighted(s, t, n)
+}
+
+// fitsWeighted is fits where the window before would be too much, were it not
+// weighted by how much of this one is left: prev·left ≤ (limit−curr−n)·width.
+//
+//go:noinline
+func (l *Limiter) fitsWeighted(s counts, t, n uint64) bool {
+	if s.curr+n > l.limit {
+		return false
+	}
+	hi, lo := bits.Mul64(s.prev, l.grid.Left(s.index, t))
+	roomHi, roomLo := bits.Mul64(l.limit-s.curr-n, l.grid.Width())
 	return hi < roomHi || hi == roomHi && lo <= roomLo
 }
 
@@ -277,14 +317,13 @@ func (l *Limiter) fitting(prev, room uint64) (elapsed uint64) {
 }
 
 // weight is what prev events of the window before weigh when so much of this
-// one has elapsed, rounded up.
-func (l *Limiter) weight(prev, elapsed uint64) uint64 {
+// one is left, rounded up.
+func (l *Limiter) weight(prev, left uint64) uint64 {
 	if prev == 0 {
 		return 0
 	}
-	width := l.grid.Width()
-	hi, lo := bits.Mul64(prev, width-elapsed)
-	weight, rest := bits.Div64(hi, lo, width)
+	hi, lo := bits.Mul64(prev, left)
+	weight, rest := bits.Div64(hi, lo, l.grid.Width())
 	if rest > 0 {
 		weight++
 	}
@@ -294,8 +333,8 @@ func (l *Limiter) weight(prev, elapsed uint64) uint64 {
 // wait is the time until n events fit that have others ahead of them; a lower
 // bound if there are any, and the time itself otherwise.
 func (l *Limiter) wait(now time.Duration, s counts, ahead, n int) time.Duration {
-	limit, width := uint64(l.limit), l.grid.Width()
-	s, elapsed := l.slide(s, now)
+	limit, width := l.limit, l.grid.Width()
+	elapsed := width - l.grid.Left(s.index, l.grid.Time(now))
 
 	// In this window?
 	left := uint64(ahead) + uint64(n)
@@ -306,7 +345,7 @@ func (l *Limiter) wait(now time.Duration, s counts, ahead, n int) time.Duration 
 	}
 	// In the next one, or at its end? Then this one takes what it can of those
 	// ahead, and weighs the more.
-	used := s.curr + l.weight(s.prev, width-1)
+	used := s.curr + l.weight(s.prev, 1)
 	here := min(uint64(ahead), limit-min(limit, used))
 	left -= here
 	if left <= limit {
@@ -318,18 +357,16 @@ func (l *Limiter) wait(now time.Duration, s counts, ahead, n int) time.Duration 
 
 // answer puts a decision into words: of n events at now, which left the state
 // s, with some events ahead in line.
-func (l *Limiter) answer(now time.Duration, s counts, n, ahead int, ok bool) ratelimit.Decision {
-	d := ratelimit.Decision{Allowed: ok, N: n, At: now, Limit: l.limit}
-	if !ok {
-		d.RetryAfter = ratelimit.Never
-		if n > 0 && n <= l.limit {
-			d.RetryAfter = max(l.wait(now, s, ahead, n), 1)
-		}
-	}
-	s, elapsed := l.slide(s, now)
+func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, s counts, n, ahead int, ok bool) {
+	t := l.grid.Time(now)
+	s = l.slide(s, t)
+	d.Allowed = ok
+	d.N = n
+	d.At = now
+	d.Limit = int(l.limit)
 	switch {
 	case ahead > 0:
-		windows := 2 + (s.curr+uint64(ahead)-1)/uint64(l.limit)
+		windows := 2 + (s.curr+uint64(ahead)-1)/l.limit
 		d.ResetAfter = l.grid.Until(now, s.index, windows, 0)
 	case s.curr > 0:
 		d.ResetAfter = l.grid.Until(now, s.index, 2, 0)
@@ -337,8 +374,13 @@ func (l *Limiter) answer(now time.Duration, s counts, n, ahead int, ok bool) rat
 		d.ResetAfter = l.grid.Until(now, s.index, 1, 0)
 	}
 	if ahead == 0 {
-		used := s.curr + l.weight(s.prev, elapsed)
-		d.Remaining = l.limit - int(min(used, uint64(l.limit)))
+		used := s.curr + l.weight(s.prev, l.grid.Left(s.index, t))
+		d.Remaining = int(l.limit - min(used, l.limit))
 	}
-	return d
+	if !ok {
+		d.RetryAfter = ratelimit.Never
+		if n > 0 && n <= int(l.limit) {
+			d.RetryAfter = max(l.wait(now, s, ahead, n), 1)
+		}
+	}
 }

@@ -37,16 +37,14 @@ func (c *cell) init(limit, windows uint64) {
 	}
 }
 
-// load returns the counts and the word that must not have changed for store to
+// load returns the counts, and the word that must not have changed for store to
 // replace them.
 func (c *cell) load() (s counts, word uint64) {
 	word = c.word.Load()
 	if c.wide != nil {
 		return c.loadWide(word)
 	}
-	b := c.bits & 63
-	low := uint64(1)<<b - 1
-	return counts{index: word >> (2 * b & 63), prev: word >> b & low, curr: word & low}, word
+	return c.unpack(word), word
 }
 
 // store replaces the counts if they are still those that were loaded with word.
@@ -54,8 +52,18 @@ func (c *cell) store(word uint64, s counts) bool {
 	if c.wide != nil {
 		return c.storeWide(word, s)
 	}
+	return c.word.CompareAndSwap(word, c.pack(s))
+}
+
+func (c *cell) pack(s counts) uint64 {
 	b := c.bits & 63
-	return c.word.CompareAndSwap(word, s.index<<(2*b&63)|s.prev<<b|s.curr)
+	return s.index<<(2*b&63) | s.prev<<b | s.curr
+}
+
+func (c *cell) unpack(word uint64) counts {
+	b := c.bits & 63
+	low := uint64(1)<<b - 1
+	return counts{index: word >> (2 * b & 63), prev: word >> b & low, curr: word & low}
 }
 
 func (c *cell) loadWide(version uint64) (counts, uint64) {

@@ -90,41 +90,43 @@ func MustNew(c Config) *Limiter {
 }
 
 // Allow is AllowN(1).
-func (l *Limiter) Allow() bool { return l.AllowN(1) }
+func (l *Limiter) Allow() bool { return l.allow(l.meter.Cost(1)) }
 
 // AllowN takes n tokens if there are that many, or none.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.burst || !l.queue.Empty() {
+	if n < 1 || n > l.burst {
 		return n == 0
 	}
-	_, _, ok := l.take(n)
-	return ok
+	return l.allow(l.meter.Cost(n))
 }
 
 // Take is AllowN with the reasons.
-func (l *Limiter) Take(n int) ratelimit.Decision {
+func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
-		return l.answer(l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+		l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+		return d
 	}
-	now, tat, ok := l.take(n)
-	return l.answer(now, tat, n, 0, ok)
+	l.take(n, &d)
+	return d
 }
 
 // Peek answers what Take would, and takes nothing.
-func (l *Limiter) Peek(n int) ratelimit.Decision {
+func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
 	now, tat := l.clock.Now(), l.tat.Load()
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
-		return l.answer(now, tat, n, ahead, n == 0)
+		l.answer(&d, now, tat, n, ahead, n == 0)
+		return d
 	}
-	next, ok := gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
-	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
+	conforms := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
+	if coarse, late := l.clock.(*clock.Coarse); late && l.meter.At(now) < conforms {
 		now = coarse.Refresh()
-		next, ok = gcra.Admit(tat, l.meter.At(now), l.meter.Cost(n), l.meter.Size())
 	}
-	if !ok {
-		next = tat
+	at := l.meter.At(now)
+	if at >= conforms {
+		tat = gcra.Admit(tat, at, l.meter.Cost(n))
 	}
-	return l.answer(now, next, n, 0, ok)
+	l.answer(&d, now, tat, n, 0, at >= conforms)
+	return d
 }
 
 // Wait is WaitN(ctx, 1).
@@ -142,10 +144,8 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 		}
 		return fmt.Errorf("tokenbucket: %w: n is %d, Burst %d", ratelimit.ErrExceedsLimit, n, l.burst)
 	}
-	if l.queue.Empty() {
-		if _, _, ok := l.take(n); ok {
-			return nil
-		}
+	if l.allow(l.meter.Cost(n)) {
+		return nil
 	}
 	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
 }
@@ -177,49 +177,78 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
-// take takes n tokens if there are that many. It returns the clock reading that
-// it decided at, and the state that it left or found.
-func (l *Limiter) take(n int) (now time.Duration, tat uint64, ok bool) {
-	now = l.clock.Now()
-	at, cost := l.meter.At(now), l.meter.Cost(n)
+// allow takes what costs cost, if that much is there and nobody waits for it.
+func (l *Limiter) allow(cost uint64) bool {
+	if !l.queue.Empty() {
+		return false
+	}
+	at := l.meter.At(l.clock.Now())
+	for fresh := false; ; {
+		tat := l.tat.Load()
+		if at < gcra.Conforms(tat, cost, l.meter.Size()) {
+			// A late reading may grant, but not refuse.
+			coarse, late := l.clock.(*clock.Coarse)
+			if !late || fresh {
+				return false
+			}
+			at, fresh = l.meter.At(coarse.Refresh()), true
+			continue
+		}
+		if l.tat.CompareAndSwap(tat, gcra.Admit(tat, at, cost)) {
+			return true
+		}
+	}
+}
+
+// take is allow for the first in line, with the reasons.
+func (l *Limiter) take(n int, d *ratelimit.Decision) {
+	now, cost := l.clock.Now(), l.meter.Cost(n)
 	coarse, late := l.clock.(*clock.Coarse)
 	for {
-		tat := l.tat.Load()
-		next, ok := gcra.Admit(tat, at, cost, l.meter.Size())
-		switch {
-		case ok && l.tat.CompareAndSwap(tat, next):
-			return now, next, true
-		case !ok && !late:
-			return now, tat, false
-		case !ok: // a late reading may grant, but not refuse
-			now, late = coarse.Refresh(), false
-			at = l.meter.At(now)
+		tat, at := l.tat.Load(), l.meter.At(now)
+		if at >= gcra.Conforms(tat, cost, l.meter.Size()) {
+			next := gcra.Admit(tat, at, cost)
+			if !l.tat.CompareAndSwap(tat, next) {
+				continue
+			}
+			d.Allowed = true
+			d.N = n
+			d.At = now
+			d.Limit = l.burst
+			d.Remaining = l.meter.Remaining(next, at)
+			d.ResetAfter = l.meter.Until(now, next)
+			return
 		}
+		if !late {
+			l.answer(d, now, tat, n, 0, false)
+			return
+		}
+		now, late = coarse.Refresh(), false
 	}
 }
 
 // serve takes n tokens for the first in line.
 func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
-	now, tat, ok := l.take(n)
-	return l.wait(now, tat, n), ok
+	var d ratelimit.Decision
+	l.take(n, &d)
+	return d.RetryAfter, d.Allowed
 }
 
 // delay is the wait for n tokens behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
-	now, tat := l.clock.Now(), l.tat.Load()
-	return l.wait(now, l.meter.Behind(tat, l.meter.At(now), ahead), n)
-}
-
-// wait is the time until n tokens are there.
-func (l *Limiter) wait(now time.Duration, tat uint64, n int) time.Duration {
-	return l.meter.Until(now, gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size()))
+	var d ratelimit.Decision
+	l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, false)
+	return d.RetryAfter
 }
 
 // answer puts a decision into words: of n tokens at now, which left the state
 // tat, with some events ahead in line.
-func (l *Limiter) answer(now time.Duration, tat uint64, n, ahead int, ok bool) ratelimit.Decision {
-	d := ratelimit.Decision{Allowed: ok, N: n, At: now, Limit: l.burst}
+func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, tat uint64, n, ahead int, ok bool) {
 	at := l.meter.At(now)
+	d.Allowed = ok
+	d.N = n
+	d.At = now
+	d.Limit = l.burst
 	if ahead > 0 {
 		tat = l.meter.Behind(tat, at, ahead)
 	} else {
@@ -229,8 +258,7 @@ func (l *Limiter) answer(now time.Duration, tat uint64, n, ahead int, ok bool) r
 	if !ok {
 		d.RetryAfter = ratelimit.Never
 		if n > 0 && n <= l.burst {
-			d.RetryAfter = max(l.wait(now, tat, n), 1)
+			d.RetryAfter = max(l.meter.Until(now, gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())), 1)
 		}
 	}
-	return d
 }

@@ -37,9 +37,10 @@ const (
 // Meter measures a bucket that empties, or fills, at a constant rate.
 type Meter struct {
 	factor  uint64 // units per nanosecond, in 2^-59
-	inverse uint64 // nanoseconds per unit, in 2^-63, rounded down
+	inverse uint64 // nanoseconds per unit, in 2^-63, and a little less
 	size    uint64 // the burst, in units
-	shift   uint8  // f: an event is 1<<f units
+	event   uint64 // 2^f units
+	shift   uint8  // f
 }
 
 // New returns the meter for limit events per window and a burst. Its error
@@ -64,8 +65,8 @@ func New(limit int, window time.Duration, burst int, burstField string) (Meter, 
 	}
 	hi, lo := shl(uint64(limit), f+span.NowBits)
 	factor, _ := bits.Div64(hi, lo, uint64(window))
-	inverse, _ := bits.Div64(1<<(2*span.NowBits+rateBits-64), 0, factor)
-	return Meter{factor: factor, inverse: inverse, size: uint64(burst) << f, shift: uint8(f)}, nil
+	inverse, _ := bits.Div64(1<<(2*span.NowBits+rateBits-64)-1, math.MaxUint64, factor)
+	return Meter{factor: factor, inverse: inverse, size: uint64(burst) << f, event: 1 << f, shift: uint8(f)}, nil
 }
 
 // At is the clock reading in units.
@@ -78,25 +79,22 @@ func (m *Meter) At(now time.Duration) uint64 {
 }
 
 // Cost is n events in units. It requires that 0 ≤ n, and that they fit.
-func (m *Meter) Cost(n int) uint64 { return uint64(n) << (m.shift & 63) }
+func (m *Meter) Cost(n int) uint64 { return uint64(n) * m.event }
 
 // Size is the cost of a whole burst.
 func (m *Meter) Size() uint64 { return m.size }
 
-// Admit is the decision, in units all of it: whether what costs cost conforms
-// when the clock reads at, and the theoretical arrival time if it is admitted.
-// It conforms if no more than depth is in the bucket afterwards: [Meter.Size] in
+// Conforms is the time at which what costs cost may be admitted, in units all
+// of it: when it leaves no more than depth in the bucket. That is [Meter.Size] in
 // general, or the cost itself if all that went in before must have leaked out.
-// The theoretical arrival time never decreases, so readings may arrive in any
-// order.
-func Admit(tat, at, cost, depth uint64) (next uint64, ok bool) {
-	next = max(tat, at) + cost
-	return next, next-at <= depth
+func Conforms(tat, cost, depth uint64) (at uint64) {
+	return max(tat+cost, depth) - depth
 }
 
-// Conforms is the time in units at which Admit would admit cost.
-func Conforms(tat, cost, depth uint64) uint64 {
-	return tat + cost - min(tat+cost, depth)
+// Admit is the theoretical arrival time after cost is admitted at a time. It
+// never decreases, so clock readings may arrive in any order.
+func Admit(tat, at, cost uint64) (next uint64) {
+	return max(tat, at) + cost
 }
 
 // Refund is the theoretical arrival time after giving back what was charged at
@@ -127,14 +125,14 @@ func (m *Meter) Remaining(tat, at uint64) int {
 // Until is the wait from now until the first clock reading whose time in units
 // is at least at; 0 if now is; span.Never if none is.
 func (m *Meter) Until(now time.Duration, at uint64) time.Duration {
-	if m.At(now) >= at {
+	if at == 0 {
 		return 0
 	}
-	// at·2^59/factor, rounded up: the product with the inverse is less than
-	// that by at most two.
+	// at·2^59/factor, rounded up. The product with the inverse is less than
+	// the quotient, but by less than one: one more is right or one too few.
 	hi, lo := bits.Mul64(at, m.inverse)
-	then := hi<<1 | lo>>63
-	for then <= span.MaxNow && m.At(time.Duration(then)) < at {
+	then := hi<<1 | lo>>63 + 1
+	if reached, _ := bits.Mul64(then<<(64-span.NowBits), m.factor); reached < at {
 		then++
 	}
 	return span.Wait(now, then)

@@ -41,11 +41,14 @@ func Clamp(now time.Duration) time.Duration {
 	return min(max(now, 0), MaxNow)
 }
 
-// Wait is the time from now, which may be outside of the range, until then; or
-// Never if then is beyond it.
+// Wait is the time from now, which may be outside of the range, until then: 0 if
+// that has come, Never if it is beyond the range.
 func Wait(now time.Duration, then uint64) time.Duration {
-	if then > MaxNow || now < 0 && then > uint64(math.MaxInt64+now) {
+	if then > MaxNow {
 		return Never
 	}
-	return time.Duration(then) - now
+	if now < 0 {
+		return time.Duration(min(then-uint64(now), uint64(Never)))
+	}
+	return max(time.Duration(then)-now, 0)
 }

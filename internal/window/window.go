@@ -37,22 +37,23 @@ func (g *Grid) Windows() uint64 { return (span.MaxNow+g.phase)/g.width + 1 }
 // Width is the width of a window in nanoseconds.
 func (g *Grid) Width() uint64 { return g.width }
 
-// Locate is the window in which now lies and how far it has got by then. A now
-// before the window latest counts as its beginning.
-func (g *Grid) Locate(now time.Duration, latest uint64) (index, elapsed uint64) {
+// Time is the nanoseconds from the beginning of window 0 until now.
+func (g *Grid) Time(now time.Duration) uint64 {
 	if uint64(now) > span.MaxNow {
 		now = span.Clamp(now)
 	}
-	t := uint64(now) + g.phase
-	// A division only where the window has changed.
-	if elapsed = t - latest*g.width; elapsed < g.width {
-		return latest, elapsed
-	}
-	if t < latest*g.width {
-		return latest, 0
-	}
-	return t / g.width, t % g.width
+	return uint64(now) + g.phase
 }
+
+// Index is the window of a time.
+func (g *Grid) Index(t uint64) uint64 { return t / g.width }
+
+// Ended reports whether a window has ended by a time.
+func (g *Grid) Ended(index, t uint64) bool { return t >= (index+1)*g.width }
+
+// Left is how much of a window that has not ended is left at a time: all of it
+// if the time is before it.
+func (g *Grid) Left(index, t uint64) uint64 { return (index+1)*g.width - max(t, index*g.width) }
 
 // Until is the wait from now until the window so many after index has got as
 // far as elapsed; or span.Never if that is beyond the clock's range.
@@ -67,10 +68,9 @@ func (g *Grid) Until(now time.Duration, index, after, elapsed uint64) time.Durat
 // now, when the wait for the end of that window was untilEnd. It is now's own
 // unless now was late.
 func (g *Grid) Charged(now, untilEnd time.Duration) uint64 {
-	index, _ := g.Locate(now, 0)
+	index := g.Index(g.Time(now))
 	if untilEnd > 0 && untilEnd < span.Never-max(now, 0) {
-		last, _ := g.Locate(now+untilEnd-1, 0)
-		index = max(index, last)
+		index = max(index, g.Index(g.Time(now+untilEnd-1)))
 	}
 	return index
 }
