@@ -49,7 +49,7 @@ type Config struct {
 
 	// Capacity is the most events that the bucket holds, and so the most that
 	// Allow ever admits at once; and the most that wait in line. 0 means
-	// Limit. It must leak out within 36 years.
+	// Limit. It must leak out within 18 years.
 	Capacity int
 
 	// Clock is what time is read from. nil means a system clock of the

@@ -42,7 +42,7 @@ type Config struct {
 	Window time.Duration
 
 	// Burst is the most tokens that are kept, and so the most events that are
-	// ever admitted at once. 0 means Limit. It must fill within 36 years.
+	// ever admitted at once. 0 means Limit. It must fill within 18 years.
 	Burst int
 
 	// Clock is what time is read from. nil means a system clock of the

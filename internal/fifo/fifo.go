@@ -112,8 +112,13 @@ func (q *Queue) Wait(ctx context.Context, r Request) error {
 	}
 	defer q.leave(w)
 	if ahead > 0 {
-		if err := inTime(ctx, r.Delay(ahead, r.Events)); err != nil {
-			return err
+		err := inTime(ctx, r.Delay(ahead, r.Events))
+		select {
+		case <-w.first: // those ahead have left meanwhile
+		default:
+			if err != nil {
+				return err
+			}
 		}
 		select {
 		case <-w.first:
@@ -132,27 +137,30 @@ func (q *Queue) Wait(ctx context.Context, r Request) error {
 		q.mu.Unlock()
 
 		wait, admitted := r.Serve(r.Events)
-		if !admitted {
-			if err = inTime(ctx, wait); err == nil {
-				err = r.Sleep(asleep, wait)
-			}
+		if admitted {
+			wake()
+			return nil
+		}
+		err := inTime(ctx, wait)
+		if err == nil {
+			err = r.Sleep(asleep, wait)
 		}
 		woken := asleep.Err() != nil
 		wake()
-		if admitted || err != nil && !woken {
+		if err != nil && !woken {
 			return err
 		}
 	}
 }
 
-// inTime returns an error if the context's deadline comes before the end of the
-// wait.
+// inTime returns an error unless the context's deadline comes after the end of
+// the wait. At the deadline itself the context is done.
 func inTime(ctx context.Context, wait time.Duration) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return nil
 	}
-	if left := time.Until(deadline); left < wait {
+	if left := time.Until(deadline); left <= wait {
 		return fmt.Errorf("%w: %v to wait, %v left", ErrWouldExceedDeadline, wait, left)
 	}
 	return nil

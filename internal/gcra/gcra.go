@@ -8,14 +8,19 @@
 // good as new if nothing more is admitted. It is kept in units of 2^-f event,
 // not in nanoseconds: at(now) = now·Limit/Window·2^f. So n events cost exactly
 // n·2^f units whatever the rate, and a full bucket admits exactly its burst.
-// Only the clock is rounded, down, by less than a unit.
+//
+// Only the clock is rounded: a reading down to whole units, by less than one,
+// and the factor Limit/Window·2^f up, by so little that it adds less than one
+// unit in all the clock's range. So an event that comes exactly when its
+// predecessors have made room is admitted, and no interval admits more than the
+// bound for one that is two units longer.
 //
 //	          63                                      0
 //	TAT       [                 units                 ]    < 2^63 + 2^61
 //	          [      events      ][ 2^-f of an event  ]
 //
-// A unit is at most a nanosecond, and at most an eighth of one where the burst
-// fills within two years. The word lasts for 18 years of uptime and cannot
+// A unit is at most half a nanosecond, and at most an eighth of one where the
+// burst fills within two years. The word lasts for 18 years of uptime and cannot
 // overflow: later clock readings count as [span.MaxNow].
 package gcra
 
@@ -59,12 +64,15 @@ func New(limit int, window time.Duration, burst int, burstField string) (Meter, 
 	if burst > 0 {
 		f = min(f, burstBits-bits.Len64(uint64(burst)))
 	}
-	// A unit of at most a nanosecond: limit·2^f ≥ window.
-	if burst < 1 || f < 0 || less(uint64(limit), f, uint64(window), 0) {
+	// At least two units per nanosecond.
+	if burst < 1 || f < 0 || less(uint64(limit), f, uint64(window), 1) {
 		return Meter{}, fmt.Errorf("%s %d is out of range [1, %d] for %d per %v", burstField, burst, maxBurst(limit, window), limit, window)
 	}
 	hi, lo := shl(uint64(limit), f+span.NowBits)
-	factor, _ := bits.Div64(hi, lo, uint64(window))
+	factor, rest := bits.Div64(hi, lo, uint64(window))
+	if rest > 0 {
+		factor++
+	}
 	inverse, _ := bits.Div64(1<<(2*span.NowBits+rateBits-64)-1, math.MaxUint64, factor)
 	return Meter{factor: factor, inverse: inverse, size: uint64(burst) << f, event: 1 << f, shift: uint8(f)}, nil
 }
@@ -108,12 +116,13 @@ func Refund(tat, at, then, cost uint64) uint64 {
 }
 
 // Behind is the theoretical arrival time once n more events have been admitted,
-// each as soon as it conforms.
+// each as soon as it conforms; or the latest there is.
 func (m *Meter) Behind(tat, at uint64, n int) uint64 {
-	if uint64(n) > maxTAT>>(m.shift&63) {
+	from := min(max(tat, at), maxTAT)
+	if uint64(n) > (maxTAT-from)>>(m.shift&63) {
 		return maxTAT
 	}
-	return min(max(tat, at)+m.Cost(n), maxTAT)
+	return from + m.Cost(n)
 }
 
 // Remaining is how many events would be admitted.
@@ -138,11 +147,11 @@ func (m *Meter) Until(now time.Duration, at uint64) time.Duration {
 	return span.Wait(now, then)
 }
 
-// maxBurst is the largest burst for which New finds a unit of at most a
+// maxBurst is the largest burst for which New finds at least two units per
 // nanosecond.
 func maxBurst(limit int, window time.Duration) int {
 	f := 0
-	for less(uint64(limit), f, uint64(window), 0) {
+	for less(uint64(limit), f, uint64(window), 1) {
 		f++
 	}
 	return int(min(int64(1)<<(burstBits-f)-1, math.MaxInt))
