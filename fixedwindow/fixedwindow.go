@@ -252,35 +252,31 @@ func (l *Limiter) turn(s state, t uint64) state {
 	return s
 }
 
-// wait is the time until n events fit that have others ahead of them: until the
-// window in which the last of them has a place, if each window is filled up.
-func (l *Limiter) wait(now time.Duration, s state, ahead, n int) time.Duration {
-	windows := (l.layout.used(s) + uint64(ahead) + uint64(n) - 1) / uint64(l.limit)
-	if windows == 0 {
-		return 0
-	}
-	return l.grid.Until(now, l.layout.index(s), windows, 0)
-}
-
 // answer puts a decision into words: of n events at now, which left the state
 // s, with some events ahead in line.
 func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, s state, n, ahead int, ok bool) {
 	s = l.turn(s, l.grid.Time(now))
-	used := l.layout.used(s)
+	index, used := l.layout.index(s), l.layout.used(s)
 	d.Allowed = ok
 	d.N = n
 	d.At = now
 	d.Limit = l.limit
+	turns := uint64(1) // until n events fit, which is in the next window
 	if ahead == 0 {
 		d.Remaining = l.limit - int(used)
-	}
-	if used > 0 || ahead > 0 {
-		d.ResetAfter = l.wait(now, s, ahead, l.limit)
+		if used > 0 {
+			d.ResetAfter = l.grid.Until(now, index, 1, 0)
+		}
+	} else {
+		// Those in line fill up one window after the other.
+		filled := used + uint64(ahead)
+		turns = (filled + uint64(max(n, 1)) - 1) / uint64(l.limit)
+		d.ResetAfter = l.grid.Until(now, index, (filled-1)/uint64(l.limit)+1, 0)
 	}
 	if !ok {
 		d.RetryAfter = ratelimit.Never
 		if n > 0 && n <= l.limit {
-			d.RetryAfter = max(l.wait(now, s, ahead, n), 1)
+			d.RetryAfter = max(l.grid.Until(now, index, turns, 0), 1)
 		}
 	}
 }

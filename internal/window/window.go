@@ -11,8 +11,9 @@ import (
 // Grid is a row of windows of one width, aligned to the Unix epoch plus an
 // offset, and numbered from the one in which the clock read 0.
 type Grid struct {
-	width uint64 // in nanoseconds
-	phase uint64 // how far window 0 had got when the clock read 0; below width
+	width   uint64 // in nanoseconds
+	phase   uint64 // how far window 0 had got when the clock read 0; below width
+	windows uint64 // how many there are until the latest clock reading
 }
 
 // NewGrid returns the windows [k·width, (k+1)·width) since the Unix epoch plus
@@ -27,12 +28,12 @@ func NewGrid(width, offset time.Duration, epoch time.Time) Grid {
 	}
 	phase = mod(phase+int64(epoch.Nanosecond())%w, w)
 	phase = mod(phase-mod(int64(offset), w), w)
-	return Grid{width: uint64(w), phase: uint64(phase)}
+	return Grid{width: uint64(w), phase: uint64(phase), windows: (span.MaxNow+uint64(phase))/uint64(w) + 1}
 }
 
-// Windows is how many windows there are until the end of time, the last one
-// included.
-func (g *Grid) Windows() uint64 { return (span.MaxNow+g.phase)/g.width + 1 }
+// Windows is how many windows there are until the latest clock reading, that of
+// the reading included.
+func (g *Grid) Windows() uint64 { return g.windows }
 
 // Width is the width of a window in nanoseconds.
 func (g *Grid) Width() uint64 { return g.width }
@@ -58,7 +59,7 @@ func (g *Grid) Left(index, t uint64) uint64 { return (index+1)*g.width - max(t, 
 // Until is the wait from now until the window so many after index has got as
 // far as elapsed; or span.Never if that is beyond the clock's range.
 func (g *Grid) Until(now time.Duration, index, after, elapsed uint64) time.Duration {
-	if last := g.Windows(); after > last || index+after > last {
+	if after > g.windows || index+after > g.windows {
 		return span.Never
 	}
 	return span.Wait(now, (index+after)*g.width+elapsed-g.phase)
