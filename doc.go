@@ -124,6 +124,4 @@
 //     The bound widens where rounding adds to the parts (each is at least 1), a
 //     caller may be refused by one part while others have room, and whoever waits
 //     waits longer, always: k servers of a kth of the rate are slower than one.
-//
-// [clock.Coarse]: https://pkg.go.dev/github.com/ratekeep/ratelimit/clock#Coarse
 package ratelimit

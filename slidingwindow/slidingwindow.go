@@ -293,6 +293,7 @@ func (l *Limiter) fits(s counts, t, n uint64) bool {
 
 // fitsWeighted is fits where the window before would be too much, were it not
 // weighted by how much of this one is left: prev·left ≤ (limit−curr−n)·width.
+// Kept out of fits, so that fits is inlined.
 //
 //go:noinline
 func (l *Limiter) fitsWeighted(s counts, t, n uint64) bool {

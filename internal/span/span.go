@@ -28,10 +28,10 @@ const (
 // every algorithm can represent limit events per window.
 func Check(limit int, window time.Duration) error {
 	if window < 1 || window > MaxWindow {
-		return fmt.Errorf("Window %v is out of range [1ns, %v]", window, MaxWindow)
+		return fmt.Errorf("%s %v is out of range [1ns, %v]", "Window", window, MaxWindow)
 	}
 	if limit < 1 || int64(limit) > int64(window) {
-		return fmt.Errorf("Limit %d is out of range [1, %d], an event per nanosecond of the Window %v", limit, min(int64(window), math.MaxInt), window)
+		return fmt.Errorf("%s %d is out of range [1, %d], an event per nanosecond of the Window %v", "Limit", limit, min(int64(window), math.MaxInt), window)
 	}
 	return nil
 }
