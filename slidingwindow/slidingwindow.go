@@ -214,7 +214,7 @@ func (l *Limiter) allow(n int) bool {
 			s = l.slide(s, t)
 			next = l.cell.pack(s)
 		}
-		if !l.fits(s, t, uint64(n)) {
+		if !l.fits(s, t, s.curr+uint64(n)) {
 			// A late reading may grant, but not refuse.
 			coarse, late := l.clock.(*clock.Coarse)
 			if !late || fresh {
@@ -266,7 +266,7 @@ func (l *Limiter) delay(ahead, n int) time.Duration {
 func (l *Limiter) next(s counts, now time.Duration, n int) (next counts, ok bool) {
 	t := l.grid.Time(now)
 	next = l.slide(s, t)
-	if !l.fits(next, t, uint64(n)) {
+	if !l.fits(next, t, next.curr+uint64(n)) {
 		return s, false
 	}
 	next.curr += uint64(n)
@@ -286,22 +286,19 @@ func (l *Limiter) slide(s counts, t uint64) counts {
 	return s
 }
 
-// fits reports whether n more events fit into the window of s at a time.
-func (l *Limiter) fits(s counts, t, n uint64) bool {
-	return s.prev+s.curr+n <= l.limit || l.fitsWeighted(s, t, n)
+// fits reports whether so much may be used of the window of s at a time.
+func (l *Limiter) fits(s counts, t, used uint64) bool {
+	return s.prev+used <= l.limit || used <= l.limit && l.fitsWeighted(s, t, used)
 }
 
 // fitsWeighted is fits where the window before would be too much, were it not
-// weighted by how much of this one is left: prev·left ≤ (limit−curr−n)·width.
+// weighted by how much of this one is left: prev·left ≤ (limit−used)·width.
 // Kept out of fits, so that fits is inlined.
 //
 //go:noinline
-func (l *Limiter) fitsWeighted(s counts, t, n uint64) bool {
-	if s.curr+n > l.limit {
-		return false
-	}
+func (l *Limiter) fitsWeighted(s counts, t, used uint64) bool {
 	hi, lo := bits.Mul64(s.prev, l.grid.Left(s.index, t))
-	roomHi, roomLo := bits.Mul64(l.limit-s.curr-n, l.grid.Width())
+	roomHi, roomLo := bits.Mul64(l.limit-used, l.grid.Width())
 	return hi < roomHi || hi == roomHi && lo <= roomLo
 }
 
