@@ -210,10 +210,18 @@ func (l *Limiter) take(n int, d *ratelimit.Decision) {
 		s := state(l.state.Load())
 		next, ok := l.next(s, now, n)
 		switch {
+		case ok && l.state.CompareAndSwap(uint64(s), uint64(next)):
+			d.Allowed = true
+			d.N = n
+			d.At = now
+			d.Limit = l.limit
+			d.Remaining = l.limit - int(l.layout.used(next))
+			d.ResetAfter = l.grid.Until(now, l.layout.index(next), 1, 0)
+			return
 		case !ok && late:
 			now, late = coarse.Refresh(), false
-		case !ok || l.state.CompareAndSwap(uint64(s), uint64(next)):
-			l.answer(d, now, next, n, 0, ok)
+		case !ok:
+			l.answer(d, now, s, n, 0, false)
 			return
 		}
 	}

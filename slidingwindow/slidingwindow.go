@@ -237,10 +237,18 @@ func (l *Limiter) take(n int, d *ratelimit.Decision) {
 		s, word := l.cell.load()
 		next, ok := l.next(s, now, n)
 		switch {
+		case ok && l.cell.store(word, next):
+			d.Allowed = true
+			d.N = n
+			d.At = now
+			d.Limit = int(l.limit)
+			d.Remaining = l.remaining(next, l.grid.Time(now))
+			d.ResetAfter = l.grid.Until(now, next.index, 2, 0)
+			return
 		case !ok && late:
 			now, late = coarse.Refresh(), false
-		case !ok || l.cell.store(word, next):
-			l.answer(d, now, next, n, 0, ok)
+		case !ok:
+			l.answer(d, now, s, n, 0, false)
 			return
 		}
 	}
@@ -314,6 +322,12 @@ func (l *Limiter) fitting(prev, room uint64) (elapsed uint64) {
 	return width - left
 }
 
+// remaining is how many events fit into the window of s at a time.
+func (l *Limiter) remaining(s counts, t uint64) int {
+	used := s.curr + l.weight(s.prev, l.grid.Left(s.index, t))
+	return int(l.limit - min(used, l.limit))
+}
+
 // weight is what prev events of the window before weigh when so much of this
 // one is left, rounded up.
 func (l *Limiter) weight(prev, left uint64) uint64 {
@@ -372,8 +386,7 @@ func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, s counts, n, 
 		d.ResetAfter = l.grid.Until(now, s.index, 1, 0)
 	}
 	if ahead == 0 {
-		used := s.curr + l.weight(s.prev, l.grid.Left(s.index, t))
-		d.Remaining = int(l.limit - min(used, l.limit))
+		d.Remaining = l.remaining(s, t)
 	}
 	if !ok {
 		d.RetryAfter = ratelimit.Never

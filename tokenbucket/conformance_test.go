@@ -4,10 +4,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/internal/limitertest"
 	"github.com/ratekeep/ratelimit/tokenbucket"
 )
+
+func TestConformance(t *testing.T) {
+	limitertest.Run(t, limitertest.Subject{
+		New: func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+			return tokenbucket.MustNew(tokenbucket.Config{Limit: limit, Window: window, Clock: c})
+		},
+		Bound: limitertest.BucketBound,
+	})
+}
+
+func TestConformanceBurst(t *testing.T) {
+	limitertest.Run(t, limitertest.Subject{
+		New: func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+			return tokenbucket.MustNew(tokenbucket.Config{Limit: 2 * limit, Window: window, Burst: limit, Clock: c})
+		},
+		Bound: func(limit int, window, from, to time.Duration) int {
+			return limitertest.BucketBound(2*limit, window, from, to) - limit
+		},
+	})
+}
 
 var comparison = limitertest.Comparison{
 	New: func(c clock.Clock, limit int, window time.Duration, extra int64) (limitertest.Refundable, limitertest.Model, error) {
