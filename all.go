@@ -20,9 +20,10 @@ import (
 // remaining. An All of nothing admits everything. An All inside an All is
 // flattened. The same limiter named twice is charged twice.
 //
-// A wait sleeps on the clock of the limiter that refuses: its own, if it has a
-// method Clock() clock.Clock, as those of this module do, and else a system
-// clock. Those who wait on one All are served in order of arrival. While they
+// A wait sleeps on the clock of the limiter that refuses, if that has a method
+// Clock() clock.Clock, and else on a system clock. The limiters of this module
+// have it, and a method Delay(ahead, n int) time.Duration, by which RetryAfter
+// counts those who wait. Those who wait on one All are served in order of arrival. While they
 // wait they are not in line at the limiters themselves, so who waits there, or
 // asks there, may come first; and a Refund or Reset there is seen when the sleep
 // ends.
@@ -81,15 +82,15 @@ func (a *all) Allow() bool { return a.AllowN(1) }
 func (a *all) AllowN(n int) bool { return a.Take(n).Allowed }
 
 func (a *all) Take(n int) Decision {
-	waiting := !a.queue.Empty()
-	if n < 1 || waiting {
-		return a.answer(n, waiting)
+	ahead := a.queue.Ahead()
+	if n < 1 || ahead > 0 {
+		return a.answer(n, ahead)
 	}
 	d, _ := a.take(n)
 	return d
 }
 
-func (a *all) Peek(n int) Decision { return a.answer(n, !a.queue.Empty()) }
+func (a *all) Peek(n int) Decision { return a.answer(n, a.queue.Ahead()) }
 
 func (a *all) Wait(ctx context.Context) error { return a.WaitN(ctx, 1) }
 
@@ -99,9 +100,6 @@ func (a *all) WaitN(ctx context.Context, n int) error {
 	}
 	if n == 0 {
 		return nil
-	}
-	if n < 0 {
-		return fmt.Errorf("%w: n is %d", ErrExceedsLimit, n)
 	}
 	if d, _ := a.peek(n); d.RetryAfter == Never {
 		return fmt.Errorf("%w: n is %d, the lowest limit %d", ErrExceedsLimit, n, d.Limit)
@@ -125,10 +123,7 @@ func (a *all) wait(ctx context.Context, n int) error {
 			}
 			return d.RetryAfter, d.Allowed
 		},
-		Delay: func(_, n int) time.Duration {
-			d, _ := a.peek(n)
-			return d.RetryAfter
-		},
+		Delay: a.delay,
 		Sleep: func(ctx context.Context, d time.Duration) error { return refusing.Sleep(ctx, d) },
 	})
 }
@@ -141,16 +136,25 @@ func (a *all) clock(i int) clock.Clock {
 	return a.system
 }
 
-// answer is what take would answer, while others wait or not.
-func (a *all) answer(n int, waiting bool) Decision {
+// answer is what take would answer, with some events ahead in line.
+func (a *all) answer(n, ahead int) Decision {
 	d, _ := a.peek(n)
-	if waiting {
+	if ahead > 0 {
 		d.Remaining = 0
-		if n > 0 && d.Allowed {
-			d.Allowed, d.RetryAfter = false, 1
+		if n > 0 && d.RetryAfter != Never {
+			d.Allowed = false
+			d.RetryAfter = max(d.RetryAfter, a.delay(ahead, n), 1)
 		}
 	}
 	return d
+}
+
+// delay is a lower bound on the wait for n events behind others in line.
+func (a *all) delay(ahead, n int) (wait time.Duration) {
+	for _, m := range a.members {
+		wait = max(wait, m.delay(ahead, n))
+	}
+	return wait
 }
 
 // take takes n from every member, or from none. It returns the decision and
@@ -187,7 +191,7 @@ func (a *all) takeFrom(i, n int) (d Decision, by int) {
 func (a *all) peek(n int) (d Decision, by int) {
 	d, by = unlimited(n), len(a.members)
 	for i, m := range a.members {
-		if p := m.peek(n); p.before(d) {
+		if p := m.peek(n); i == 0 || p.before(d) {
 			d, by = p, i
 		}
 	}
@@ -232,6 +236,17 @@ func (m *member) peek(n int) Decision {
 		return m.once(m.limiter.Peek(n), n)
 	}
 	return m.once(m.limiter.Peek(n*m.times), n)
+}
+
+// delay is a lower bound on the wait for n events with others ahead of them.
+func (m *member) delay(ahead, n int) time.Duration {
+	l, ok := m.limiter.(interface {
+		Delay(ahead, n int) time.Duration
+	})
+	if !ok || n > math.MaxInt/m.times {
+		return m.peek(n).RetryAfter
+	}
+	return l.Delay(min(ahead, math.MaxInt/m.times)*m.times, n*m.times)
 }
 
 func (m *member) once(d Decision, n int) Decision {

@@ -178,6 +178,17 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
+// Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
+// ahead of it besides those in line here. [ratelimit.All] asks for it.
+func (l *Limiter) Delay(ahead, n int) time.Duration {
+	if ahead = max(ahead, l.queue.Ahead(), ahead+l.queue.Ahead()); ahead <= 0 {
+		return l.Peek(n).RetryAfter
+	}
+	var d ratelimit.Decision
+	l.answer(&d, l.clock.Now(), state(l.state.Load()), n, ahead, n == 0)
+	return d.RetryAfter
+}
+
 // allow counts n events, if there is room for them and nobody waits for it.
 func (l *Limiter) allow(n int) bool {
 	if !l.queue.Empty() {

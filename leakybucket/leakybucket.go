@@ -187,6 +187,17 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
+// Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
+// ahead of it besides those in line here. [ratelimit.All] asks for it.
+func (l *Limiter) Delay(ahead, n int) time.Duration {
+	if ahead = max(ahead, l.queue.Ahead(), ahead+l.queue.Ahead()); ahead <= 0 {
+		return l.Peek(n).RetryAfter
+	}
+	var d ratelimit.Decision
+	l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+	return d.RetryAfter
+}
+
 // allow puts in what costs cost, if nobody waits and no more than depth is in the
 // bucket then: its size, or only what is put in now.
 func (l *Limiter) allow(cost, depth uint64) bool {

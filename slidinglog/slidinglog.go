@@ -53,9 +53,9 @@ type Config struct {
 // [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
 // concurrent use. It must not be copied.
 type Limiter struct {
-	// What a refusal reads. Both are 0 unless the log is full: then nothing is
-	// admitted before fullUntil, and the log is empty at emptyFrom.
-	// Written with mu held.
+	// What a refusal reads. Nothing is admitted before fullUntil, which is 0
+	// unless the log is full; then the log is empty at emptyFrom. Written with
+	// mu held.
 	fullUntil atomic.Int64
 	emptyFrom atomic.Int64
 
@@ -166,13 +166,24 @@ func (l *Limiter) Reset() {
 // Clock is the clock that the limiter decides by.
 func (l *Limiter) Clock() clock.Clock { return l.clock }
 
+// Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
+// ahead of it besides those in line here. [ratelimit.All] asks for it.
+func (l *Limiter) Delay(ahead, n int) time.Duration {
+	if ahead = max(ahead, l.queue.Ahead(), ahead+l.queue.Ahead()); ahead <= 0 {
+		return l.Peek(n).RetryAfter
+	}
+	var d ratelimit.Decision
+	l.decide(n, ahead, false, &d)
+	return d.RetryAfter
+}
+
 // allow logs n events, if there is room for them and nobody waits for it.
 func (l *Limiter) allow(n int) bool {
 	if !l.queue.Empty() {
 		return false
 	}
 	now := l.clock.Now()
-	if int64(now) >= l.fullUntil.Load() && l.admit(now, n) {
+	if int64(max(now, 0)) >= l.fullUntil.Load() && l.admit(now, n) {
 		return true
 	}
 	// A late reading may grant, but not refuse.
@@ -212,7 +223,7 @@ func (l *Limiter) decideAt(now time.Duration, n, ahead int, take bool, d *rateli
 		// Both words are of one state if the first has not changed meanwhile.
 		full := l.fullUntil.Load()
 		empty := l.emptyFrom.Load()
-		if int64(now) < full && l.fullUntil.Load() == full {
+		if int64(max(now, 0)) < full && l.fullUntil.Load() == full {
 			d.RetryAfter = span.Wait(now, uint64(full))
 			d.ResetAfter = span.Wait(now, uint64(empty))
 			return

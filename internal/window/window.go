@@ -67,10 +67,10 @@ func (g *Grid) Until(now time.Duration, index, after, elapsed uint64) time.Durat
 
 // Charged is the window to which an admission was charged that was decided at
 // now, when the wait for the end of that window was untilEnd. It is now's own
-// unless now was late.
+// unless now was late, or the end is beyond the clock's range.
 func (g *Grid) Charged(now, untilEnd time.Duration) uint64 {
 	index := g.Index(g.Time(now))
-	if untilEnd > 0 && untilEnd < span.Never-max(now, 0) {
+	if untilEnd > 0 && untilEnd <= span.MaxNow-min(now, span.MaxNow) {
 		index = max(index, g.Index(g.Time(now+untilEnd-1)))
 	}
 	return index

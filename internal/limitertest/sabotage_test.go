@@ -1,0 +1,448 @@
+package limitertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/leakybucket"
+	"github.com/ratekeep/ratelimit/tokenbucket"
+)
+
+// sabotages are limiters that break a rule, many of them in a way in which
+// limiters have been broken.
+var sabotages = []struct {
+	rule, how string
+	limiter   factory
+}{
+	{"FreshAdmitsTheLimit", "admits one more", altered(func(a *alteration) { a.good = holding(a, a.limit+1) })},
+	{"FreshAdmitsTheLimit", "is not full at first", altered(func(a *alteration) { a.good.Take(1) })},
+	{"FreshAdmitsTheLimit", "takes a reading of 0 to mean that nothing was ever admitted", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			if a.clock.Now() == 0 {
+				a.good.Reset()
+			}
+			return a.good.Take(n)
+		}
+	})},
+
+	{"ZeroIsAdmitted", "refuses 0 when full", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			d.Allowed = n > 0 && d.Allowed || d.Remaining > 0
+			return d
+		}
+	})},
+	{"ZeroIsAdmitted", "takes 0 for 1", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(max(n, 1))
+			d.N, d.Allowed, d.RetryAfter = n, true, 0
+			return d
+		}
+	})},
+	{"ZeroIsAdmitted", "waits for 0 as for 1", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error { return a.good.WaitN(ctx, max(n, 1)) }
+	})},
+	{"ZeroIsAdmittedWhileSomebodyWaits", "refuses 0 while somebody waits", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			d.Allowed = d.Allowed && a.waiting.Load() == 0
+			return d
+		}
+	})},
+
+	{"ImpossibleIsNever", "admits what is negative", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			if n < 0 {
+				d.Allowed, d.RetryAfter = true, 0
+			}
+			return d
+		}
+	})},
+	{"ImpossibleIsNever", "keeps n in fewer bits", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(int(int16(n)))
+			d.N = n
+			return d
+		}
+	})},
+	{"ImpossibleIsNever", "says when to retry what is above the limit", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			if n > a.limit {
+				d.RetryAfter = a.window
+			}
+			return d
+		}
+	})},
+	{"ImpossibleChangesNothing", "gives back what is negative", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			if n < 0 {
+				a.good.Refund(ratelimit.Decision{Allowed: true, N: 1, At: a.clock.Now()})
+			}
+			return a.good.Take(n)
+		}
+	})},
+	{"ImpossibleChangesNothing", "takes all there is when asked for more", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			if n > a.limit {
+				a.good.Take(a.good.Peek(0).Remaining)
+			}
+			return a.good.Take(n)
+		}
+	})},
+	{"ImpossibleWaitFails", "waits for what is above the limit", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if n > a.limit {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return a.good.WaitN(ctx, n)
+		}
+	})},
+	{"ImpossibleWaitFails", "has an error of its own", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			return errors.New(a.good.WaitN(ctx, n).Error())
+		}
+	})},
+	{"ImpossibleWaitFails", "does not name n and the limit", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error { return ratelimit.ErrExceedsLimit }
+	})},
+
+	{"DecisionSaysWhatWasAsked", "has another N", decides(func(_ *alteration, d *ratelimit.Decision) { d.N = max(d.N, 0) })},
+	{"DecisionSaysWhatWasAsked", "has no At", decides(func(_ *alteration, d *ratelimit.Decision) { d.At = 0 })},
+	{"DecisionSaysWhatWasAsked", "has what is left for a Limit", decides(func(_ *alteration, d *ratelimit.Decision) { d.Limit = d.Remaining })},
+	{"RetryAfterIsZeroIfAllowed", "says when to retry what it allows", decides(func(_ *alteration, d *ratelimit.Decision) {
+		if d.Allowed {
+			d.RetryAfter = 1
+		}
+	})},
+	{"RetryAfterIsZeroIfAllowed", "does not say when to retry", decides(func(_ *alteration, d *ratelimit.Decision) { d.RetryAfter = 0 })},
+	{"RetryAfterIsExact", "tells 1ns less", decides(func(_ *alteration, d *ratelimit.Decision) { d.RetryAfter-- })},
+	{"RetryAfterIsExact", "tells 1ns more", decides(func(_ *alteration, d *ratelimit.Decision) { d.RetryAfter++ })},
+	{"RetryAfterIsExact", "tells whole microseconds", decides(func(_ *alteration, d *ratelimit.Decision) {
+		d.RetryAfter = d.RetryAfter.Truncate(time.Microsecond)
+	})},
+	{"RetryAfterIsExact", "tells the end of the window", decides(func(a *alteration, d *ratelimit.Decision) { d.RetryAfter = a.window })},
+	{"RetryAfterIsExact", "Peek tells it, and Take comes too late", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			if d := a.good.Peek(n); d.Allowed && d.Remaining == 0 && n < a.limit {
+				d.Allowed = false
+				return d
+			}
+			return a.good.Take(n)
+		}
+	})},
+	{"RemainingIsExact", "tells one more", decides(func(_ *alteration, d *ratelimit.Decision) { d.Remaining++ })},
+	{"RemainingIsExact", "tells what remained before", decides(func(_ *alteration, d *ratelimit.Decision) {
+		if d.Allowed {
+			d.Remaining += d.N
+		}
+	})},
+	{"ResetAfterIsExact", "tells 1ns less", decides(func(_ *alteration, d *ratelimit.Decision) { d.ResetAfter-- })},
+	{"ResetAfterIsExact", "tells 1ns more", decides(func(_ *alteration, d *ratelimit.Decision) { d.ResetAfter++ })},
+	{"ResetAfterIsExact", "tells when one more is admitted", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			d.ResetAfter = a.good.Peek(1).RetryAfter
+			return d
+		}
+	})},
+
+	{"RefusalChangesNothing", "takes what there is and refuses", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			if !d.Allowed {
+				a.good.Take(d.Remaining)
+			}
+			return d
+		}
+	})},
+	{"RefusalChangesNothing", "counts what it refuses", modelled(func(m *modelledLimiter) {
+		m.take = func(now time.Duration, n int) ratelimit.Decision {
+			d := m.model.Take(now, n)
+			if !d.Allowed && n > 0 {
+				m.model.(*bucketModel).force(now, 1)
+			}
+			return d
+		}
+	})},
+	{"PeekChangesNothing", "takes", altered(func(a *alteration) { a.peek = a.good.Take })},
+	{"PeekIsTheNextTake", "tells what remains before", altered(func(a *alteration) {
+		a.peek = func(n int) ratelimit.Decision {
+			d := a.good.Peek(n)
+			d.Remaining = a.good.Peek(0).Remaining
+			return d
+		}
+	})},
+
+	{"BoundHolds", "is early by 2ns", modelled(func(m *modelledLimiter) {
+		m.now = func() time.Duration { return m.clock.Now() }
+		m.take = func(now time.Duration, n int) ratelimit.Decision {
+			if d := m.model.Take(now, n); d.Allowed {
+				return d
+			}
+			d := m.model.Take(now+2, n)
+			d.At = now
+			return d
+		}
+	})},
+	{"BoundHolds", "has a rate of whole nanoseconds", altered(func(a *alteration) {
+		a.good = tokenbucket.MustNew(tokenbucket.Config{Limit: 1, Window: max(1, a.window/time.Duration(a.limit)/2*2), Burst: a.limit, Clock: a.clock})
+	})},
+	{"BoundHoldsInAnyOrder", "takes any difference of readings for time that has passed", modelled(backwardsIsForwards)},
+	{"BoundHoldsInAnyOrder", "begins anew when time goes back", modelled(func(m *modelledLimiter) {
+		var last time.Duration
+		m.take = func(now time.Duration, n int) ratelimit.Decision {
+			if now < last {
+				m.model.Reset()
+			}
+			last = now
+			return m.model.Take(now, n)
+		}
+	})},
+	{"BoundHoldsAnywhere", "takes a negative reading for a large one", modelled(func(m *modelledLimiter) {
+		m.now = func() time.Duration {
+			if now := m.clock.Now(); now >= 0 {
+				return now
+			}
+			return lastNow
+		}
+	})},
+	{"BoundHoldsAnywhere", "begins anew when a sum overflows", modelled(func(m *modelledLimiter) {
+		m.take = func(now time.Duration, n int) ratelimit.Decision {
+			if now+year < now {
+				m.model.Reset()
+			}
+			return m.model.Take(now, n)
+		}
+	})},
+	{"StaleReadingAdmitsNothing", "takes any difference of readings for time that has passed", modelled(backwardsIsForwards)},
+	{"IdleIsWorthOneLimit", "keeps more than the limit", altered(keepsTwice)},
+
+	{"FreeWaitIsAdmitted", "sleeps first", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if err := a.clock.Sleep(ctx, 1); err != nil {
+				return err
+			}
+			return a.good.WaitN(ctx, n)
+		}
+	})},
+	{"FreeWaitIsAdmitted", "takes for those who wait twice", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			a.good.Take(n)
+			return a.good.WaitN(ctx, n)
+		}
+	})},
+	{"WaitTakesAsLongAsItMust", "sleeps 1ns more", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if err := a.good.WaitN(ctx, n); err != nil {
+				return err
+			}
+			return a.clock.Sleep(ctx, 1)
+		}
+	})},
+	{"WaitTakesAsLongAsItMust", "does not wait", altered(func(a *alteration) {
+		a.wait = func(context.Context, int) error { return nil }
+	})},
+	{"WaitWorksOnTheSystemClock", "reads a clock that began with the program", altered(func(a *alteration) {
+		a.good = tokenbucket.MustNew(tokenbucket.Config{Limit: a.limit, Window: a.window, Clock: programClock})
+	})},
+	{"WaitWorksOnTheSystemClock", "sleeps for whole seconds", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			for !a.good.AllowN(n) {
+				if err := a.clock.Sleep(ctx, a.good.Peek(n).RetryAfter.Round(time.Second)+time.Second); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	})},
+
+	{"DoneContextFails", "looks at the context last", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if a.good.AllowN(n) {
+				return nil
+			}
+			return a.good.WaitN(ctx, n)
+		}
+	})},
+	{"DoneContextFails", "takes and then looks at the context", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if a.good.AllowN(n) {
+				return ctx.Err()
+			}
+			return a.good.WaitN(ctx, n)
+		}
+	})},
+	{"DoneContextFails", "has an error of its own", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if err := a.good.WaitN(ctx, n); err != nil {
+				return fmt.Errorf("waiting: %v", err)
+			}
+			return nil
+		}
+	})},
+	{"CancelledWaitChangesNothing", "keeps what it has reserved", modelled(nil)},
+	{"CancelledWaitChangesNothing", "has an error of its own", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if err := a.good.WaitN(ctx, n); err != nil {
+				return fmt.Errorf("waiting: %v", err)
+			}
+			return nil
+		}
+	})},
+	{"DeadlineIsFoundOutAtOnce", "waits until the deadline", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error { return a.good.WaitN(deadline{ctx, nil}, n) }
+	})},
+	{"DeadlineIsFoundOutAtOnce", "takes before it looks at the deadline", modelled(func(m *modelledLimiter) {
+		m.wait = func(ctx context.Context, n int) error {
+			m.model.(*bucketModel).force(m.now(), n)
+			return ratelimit.ErrWouldExceedDeadline
+		}
+	})},
+	{"DeadlineIsFoundOutAtOnce", "says only that the deadline is exceeded", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			if err := a.good.WaitN(ctx, n); errors.Is(err, context.DeadlineExceeded) {
+				return context.DeadlineExceeded
+			}
+			return nil
+		}
+	})},
+	{"DeadlineIsMetExactly", "compares the deadline with the wrong clock", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			return a.good.WaitN(deadline{ctx, func(d time.Time) time.Time { return d.Add(-a.clock.Now()) }}, n)
+		}
+	})},
+	{"DeadlineIsMetExactly", "leaves a margin", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			return a.good.WaitN(deadline{ctx, func(d time.Time) time.Time { return d.Add(-1) }}, n)
+		}
+	})},
+	{"DeadlineCountsThoseAhead", "finds out when it is first in line", altered(func(a *alteration) {
+		a.wait = oneByOne(a, func(err error) { <-a.turn })
+	})},
+
+	{"FirstComeFirstServed", "lets everybody try again", altered(tryAgain)},
+	{"FewDoNotOvertakeMany", "lets everybody try again", altered(tryAgain)},
+	{"NobodyOvertakesTheLine", "lets everybody try again", altered(tryAgain)},
+	{"NobodyOvertakesTheLine", "has those in line only stand behind each other", altered(func(a *alteration) {
+		tryAgain(a)
+		poll := a.wait
+		a.wait = oneByOne(a, func(error) { <-a.turn })
+		_ = poll
+		a.good = polling{a.good, a.clock}
+	})},
+	{"RetryAfterCountsTheLine", "tells 0 while somebody waits", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter = 0 })},
+	{"RetryAfterCountsTheLine", "tells 1ns while somebody waits", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter = 1 })},
+	{"RetryAfterCountsTheLine", "tells Never while somebody waits", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter = ratelimit.Never })},
+	{"RetryAfterCountsTheLine", "tells more than it takes", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter += 10 * d.ResetAfter })},
+	{"GivingUpLeavesNoDebt", "keeps what it has reserved", modelled(nil)},
+	{"GivingUpLeavesNoGap", "does not tell the next when the first gives up", altered(func(a *alteration) {
+		a.wait = oneByOne(a, func(err error) {
+			if err == nil {
+				<-a.turn
+			}
+		})
+	})},
+	{"RefundWakesTheFirst", "lets those who wait sleep on", altered(tryAgain)},
+	{"ResetWakesTheFirst", "lets those who wait sleep on", altered(tryAgain)},
+	{"LineHasRoomForTheLimit", "has room for any number", altered(func(a *alteration) {
+		a.wait = oneByOne(a, func(error) { <-a.turn })
+	})},
+	{"LineHasRoomForTheLimit", "has no room for one", func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+		l := leakybucket.MustNew(leakybucket.Config{Limit: limit, Window: window, Clock: c})
+		a := &alteration{Refundable: l, good: l}
+		a.wait = func(ctx context.Context, n int) error {
+			if a.waiting.Load() >= int64(limit) {
+				return ratelimit.ErrQueueFull
+			}
+			return l.WaitN(ctx, n)
+		}
+		a.take, a.peek = l.Take, l.Peek
+		return a
+	}},
+
+	{"RefundOfAllIsFresh", "gives nothing back", altered(func(a *alteration) { a.refund = func(ratelimit.Decision) {} })},
+	{"RefundOfAllIsFresh", "gives one back", altered(func(a *alteration) {
+		a.refund = func(d ratelimit.Decision) {
+			d.N = min(d.N, 1)
+			a.good.Refund(d)
+		}
+	})},
+	{"RefundOfNothingIsNothing", "does not ask whether it was allowed", altered(func(a *alteration) {
+		a.refund = func(d ratelimit.Decision) {
+			d.Allowed = true
+			a.good.Refund(d)
+		}
+	})},
+	{"RefundOfNothingIsNothing", "gives back 1 for 0", altered(func(a *alteration) {
+		a.refund = func(d ratelimit.Decision) {
+			d.N = max(d.N, 1)
+			a.good.Refund(d)
+		}
+	})},
+	{"RefundOfThePastIsNothing", "gives back whatever has passed", altered(refundsLate)},
+	{"RefundKeepsTheBound", "gives back whatever has passed", altered(refundsLate)},
+	{"RefundKeepsTheBound", "gives back twice", altered(func(a *alteration) {
+		a.refund = func(d ratelimit.Decision) {
+			a.good.Refund(d)
+			a.good.Refund(d)
+		}
+	})},
+	{"RefundNeverGoesBeyondFresh", "gives back without end", altered(keepsTwice)},
+	{"ResetIsFresh", "does nothing", altered(func(a *alteration) { a.reset = func() {} })},
+	{"ResetIsFresh", "is not full afterwards", altered(func(a *alteration) {
+		a.reset = func() {
+			a.good.Reset()
+			a.good.Take(1)
+		}
+	})},
+
+	{"NothingAllocates", "Take does", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			garbage.Store(new(int))
+			return a.good.Take(n)
+		}
+	})},
+	{"NothingAllocates", "a refusal does", altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			if !d.Allowed {
+				garbage.Store(new(int))
+			}
+			return d
+		}
+	})},
+	{"NothingAllocates", "a wait that does not block does", altered(func(a *alteration) {
+		a.wait = func(ctx context.Context, n int) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			return a.good.WaitN(ctx, n)
+		}
+	})},
+	{"NoGoroutine", "has one to fill the bucket", altered(func(a *alteration) { go time.Sleep(time.Hour) })},
+
+	{"ManyTakeTheLimit", "stores where it should compare and swap", func(_ clock.Clock, limit int, _ time.Duration) ratelimit.Limiter {
+		return &racy{limit: int64(limit)}
+	}},
+	{"ManyTakeAndRefund", "stores where it should compare and swap", func(_ clock.Clock, limit int, _ time.Duration) ratelimit.Limiter {
+		return &racy{limit: int64(limit)}
+	}},
+	{"ManyWait", "does not wait", altered(func(a *alteration) {
+		a.wait = func(context.Context, int) error { return nil }
+	})},
+	{"ManyWait", "keeps what it has reserved", modelled(nil)},
+}
+
+type factory = func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter
