@@ -25,6 +25,7 @@ type counts struct {
 // or changed, reads again.
 type cell struct {
 	word atomic.Uint64 // the counts, or the version
+	mask uint64        // of curr
 	bits uint8         // of prev and of curr
 	wide *[3]atomic.Uint64
 }
@@ -32,6 +33,7 @@ type cell struct {
 // init makes the cell hold counts up to limit, in as many windows.
 func (c *cell) init(limit, windows uint64) {
 	c.bits = uint8(bits.Len64(limit))
+	c.mask = 1<<c.bits - 1
 	if 2*int(c.bits)+bits.Len64(windows) > 64 {
 		c.wide = new([3]atomic.Uint64)
 	}
@@ -62,8 +64,7 @@ func (c *cell) pack(s counts) uint64 {
 
 func (c *cell) unpack(word uint64) counts {
 	b := c.bits & 63
-	low := uint64(1)<<b - 1
-	return counts{index: word >> (2 * b & 63), prev: word >> b & low, curr: word & low}
+	return counts{index: word >> (2 * b & 63), prev: word >> b & c.mask, curr: word & c.mask}
 }
 
 func (c *cell) loadWide(version uint64) (counts, uint64) {

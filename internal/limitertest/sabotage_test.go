@@ -24,7 +24,7 @@ var sabotages = []struct {
 	rule, how string
 	limiter   factory
 }{
-	{"FreshAdmitsTheLimit", "admits one more", altered(func(a *alteration) { a.good = holding(a, a.limit+1) })},
+	{"FreshAdmitsTheLimit", "admits one more", altered(func(a *alteration) { a.holds(a.limit + 1) })},
 	{"FreshAdmitsTheLimit", "is not full at first", altered(func(a *alteration) { a.good.Take(1) })},
 	{"FreshAdmitsTheLimit", "takes a reading of 0 to mean that nothing was ever admitted", altered(func(a *alteration) {
 		a.take = func(n int) ratelimit.Decision {
@@ -168,11 +168,11 @@ var sabotages = []struct {
 			return d
 		}
 	})},
-	{"RefusalChangesNothing", "counts what it refuses", modelled(func(m *modelledLimiter) {
+	{"RefusalChangesNothing", "counts what it refuses", modelled(func(m *modelLimiter) {
 		m.take = func(now time.Duration, n int) ratelimit.Decision {
 			d := m.model.Take(now, n)
 			if !d.Allowed && n > 0 {
-				m.model.(*bucketModel).force(now, 1)
+				m.model.force(now, 1)
 			}
 			return d
 		}
@@ -186,8 +186,7 @@ var sabotages = []struct {
 		}
 	})},
 
-	{"BoundHolds", "is early by 2ns", modelled(func(m *modelledLimiter) {
-		m.now = func() time.Duration { return m.clock.Now() }
+	{"BoundHolds", "is early by 2ns", modelled(func(m *modelLimiter) {
 		m.take = func(now time.Duration, n int) ratelimit.Decision {
 			if d := m.model.Take(now, n); d.Allowed {
 				return d
@@ -198,10 +197,10 @@ var sabotages = []struct {
 		}
 	})},
 	{"BoundHolds", "has a rate of whole nanoseconds", altered(func(a *alteration) {
-		a.good = tokenbucket.MustNew(tokenbucket.Config{Limit: 1, Window: max(1, a.window/time.Duration(a.limit)/2*2), Burst: a.limit, Clock: a.clock})
+		a.good = tokenbucket.MustNew(tokenbucket.Config{Limit: 1, Window: a.window / time.Duration(a.limit), Burst: a.limit, Clock: a.clock})
 	})},
 	{"BoundHoldsInAnyOrder", "takes any difference of readings for time that has passed", modelled(backwardsIsForwards)},
-	{"BoundHoldsInAnyOrder", "begins anew when time goes back", modelled(func(m *modelledLimiter) {
+	{"BoundHoldsInAnyOrder", "begins anew when time goes back", modelled(func(m *modelLimiter) {
 		var last time.Duration
 		m.take = func(now time.Duration, n int) ratelimit.Decision {
 			if now < last {
@@ -211,7 +210,7 @@ var sabotages = []struct {
 			return m.model.Take(now, n)
 		}
 	})},
-	{"BoundHoldsAnywhere", "takes a negative reading for a large one", modelled(func(m *modelledLimiter) {
+	{"BoundHoldsAnywhere", "takes a negative reading for a large one", modelled(func(m *modelLimiter) {
 		m.now = func() time.Duration {
 			if now := m.clock.Now(); now >= 0 {
 				return now
@@ -219,7 +218,7 @@ var sabotages = []struct {
 			return lastNow
 		}
 	})},
-	{"BoundHoldsAnywhere", "begins anew when a sum overflows", modelled(func(m *modelledLimiter) {
+	{"BoundHoldsAnywhere", "begins anew when a sum overflows", modelled(func(m *modelLimiter) {
 		m.take = func(now time.Duration, n int) ratelimit.Decision {
 			if now+year < now {
 				m.model.Reset()
@@ -305,9 +304,9 @@ var sabotages = []struct {
 	{"DeadlineIsFoundOutAtOnce", "waits until the deadline", altered(func(a *alteration) {
 		a.wait = func(ctx context.Context, n int) error { return a.good.WaitN(deadline{ctx, nil}, n) }
 	})},
-	{"DeadlineIsFoundOutAtOnce", "takes before it looks at the deadline", modelled(func(m *modelledLimiter) {
+	{"DeadlineIsFoundOutAtOnce", "takes before it looks at the deadline", modelled(func(m *modelLimiter) {
 		m.wait = func(ctx context.Context, n int) error {
-			m.model.(*bucketModel).force(m.now(), n)
+			m.model.force(m.now(), n)
 			return ratelimit.ErrWouldExceedDeadline
 		}
 	})},
@@ -336,13 +335,6 @@ var sabotages = []struct {
 	{"FirstComeFirstServed", "lets everybody try again", altered(tryAgain)},
 	{"FewDoNotOvertakeMany", "lets everybody try again", altered(tryAgain)},
 	{"NobodyOvertakesTheLine", "lets everybody try again", altered(tryAgain)},
-	{"NobodyOvertakesTheLine", "has those in line only stand behind each other", altered(func(a *alteration) {
-		tryAgain(a)
-		poll := a.wait
-		a.wait = oneByOne(a, func(error) { <-a.turn })
-		_ = poll
-		a.good = polling{a.good, a.clock}
-	})},
 	{"RetryAfterCountsTheLine", "tells 0 while somebody waits", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter = 0 })},
 	{"RetryAfterCountsTheLine", "tells 1ns while somebody waits", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter = 1 })},
 	{"RetryAfterCountsTheLine", "tells Never while somebody waits", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter = ratelimit.Never })},
@@ -362,14 +354,13 @@ var sabotages = []struct {
 	})},
 	{"LineHasRoomForTheLimit", "has no room for one", func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
 		l := leakybucket.MustNew(leakybucket.Config{Limit: limit, Window: window, Clock: c})
-		a := &alteration{Refundable: l, good: l}
+		a := &alteration{good: l}
 		a.wait = func(ctx context.Context, n int) error {
-			if a.waiting.Load() >= int64(limit) {
+			if a.waiting.Load() == int64(limit) {
 				return ratelimit.ErrQueueFull
 			}
 			return l.WaitN(ctx, n)
 		}
-		a.take, a.peek = l.Take, l.Peek
 		return a
 	}},
 
@@ -442,7 +433,351 @@ var sabotages = []struct {
 	{"ManyWait", "does not wait", altered(func(a *alteration) {
 		a.wait = func(context.Context, int) error { return nil }
 	})},
-	{"ManyWait", "keeps what it has reserved", modelled(nil)},
 }
 
 type factory = func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter
+
+func TestEveryRuleCatchesSabotage(t *testing.T) {
+	caught := map[string]bool{}
+	for _, sabotage := range sabotages {
+		t.Run(sabotage.rule+"/"+strings.ReplaceAll(sabotage.how, " ", "-"), func(t *testing.T) {
+			r := ruleNamed(t, sabotage.rule)
+			s := subject(sabotage.limiter)
+			s.Paces = r.name == "LineHasRoomForTheLimit"
+			failure := ""
+			for range 10 { // for a race may not show at once
+				if failure = failureOf(t, r, s); failure != "" {
+					break
+				}
+			}
+			if failure == "" {
+				t.Fatalf("a limiter that %s passes. The rule: %s", sabotage.how, r.words)
+			}
+			if !strings.Contains(failure, r.words) {
+				t.Errorf("the failure does not tell the rule: %s", failure)
+			}
+			t.Log(failure)
+		})
+		caught[sabotage.rule] = true
+	}
+	for _, r := range rules {
+		if !caught[r.name] {
+			t.Errorf("%s: there is no limiter that breaks this rule", r.name)
+		}
+	}
+}
+
+// What is altered in nothing must keep every rule, so that it is the sabotage
+// that breaks it.
+func TestRulesPassWithoutSabotage(t *testing.T) {
+	for _, r := range rules {
+		if failure := failureOf(t, r, subject(altered(func(*alteration) {}))); failure != "" && r.name != "LineHasRoomForTheLimit" {
+			t.Errorf("%s: %s", r.name, failure)
+		}
+	}
+	paced := subject(func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+		return leakybucket.MustNew(leakybucket.Config{Limit: limit, Window: window, Clock: c})
+	})
+	paced.Paces = true
+	if failure := failureOf(t, ruleNamed(t, "LineHasRoomForTheLimit"), paced); failure != "" {
+		t.Error(failure)
+	}
+	for _, name := range []string{"BoundHolds", "BoundHoldsInAnyOrder", "BoundHoldsAnywhere", "StaleReadingAdmitsNothing", "RefusalChangesNothing"} {
+		if failure := failureOf(t, ruleNamed(t, name), subject(modelled(nil))); failure != "" {
+			t.Errorf("%s: %s", name, failure)
+		}
+	}
+}
+
+func subject(f factory) Subject { return Subject{New: f, Bound: BucketBound} }
+
+func ruleNamed(t *testing.T, name string) rule {
+	t.Helper()
+	for _, r := range rules {
+		if r.name == name {
+			return r
+		}
+	}
+	t.Fatalf("there is no rule %s", name)
+	return rule{}
+}
+
+// failureOf checks a rule and returns how it failed, or "".
+func failureOf(t *testing.T, r rule, s Subject) string {
+	var rec recorder
+	synctest.Test(t, func(t *testing.T) {
+		done := make(chan struct{})
+		go func() { // which a failure ends
+			defer close(done)
+			r.run(&rec, s)
+		}()
+		<-done
+		time.Sleep(2 * time.Hour) // until what was started has ended
+	})
+	return rec.failure
+}
+
+// recorder is a TB that writes down the failure.
+type recorder struct{ failure string }
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.failure = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// alteration is a good limiter of which some verbs have been replaced.
+type alteration struct {
+	good Refundable
+
+	take   func(n int) ratelimit.Decision // also for Allow
+	peek   func(n int) ratelimit.Decision
+	wait   func(ctx context.Context, n int) error
+	refund func(d ratelimit.Decision)
+	reset  func()
+
+	clock   clock.Clock
+	limit   int
+	window  time.Duration
+	waiting atomic.Int64  // those in WaitN
+	turn    chan struct{} // holds one if it is somebody's turn
+}
+
+// altered makes token buckets that have been altered.
+func altered(alter func(a *alteration)) factory {
+	return func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+		a := &alteration{clock: c, limit: limit, window: window, turn: make(chan struct{}, 1)}
+		a.holds(limit)
+		alter(a)
+		return a
+	}
+}
+
+// holds makes the good limiter one that holds so many.
+func (a *alteration) holds(burst int) {
+	a.good = tokenbucket.MustNew(tokenbucket.Config{Limit: a.limit, Window: a.window, Burst: burst, Clock: a.clock})
+}
+
+func (a *alteration) Allow() bool { return a.AllowN(1) }
+
+func (a *alteration) AllowN(n int) bool { return a.Take(n).Allowed }
+
+func (a *alteration) Take(n int) ratelimit.Decision {
+	if a.take != nil {
+		return a.take(n)
+	}
+	return a.good.Take(n)
+}
+
+func (a *alteration) Peek(n int) ratelimit.Decision {
+	if a.peek != nil {
+		return a.peek(n)
+	}
+	return a.good.Peek(n)
+}
+
+func (a *alteration) Wait(ctx context.Context) error { return a.WaitN(ctx, 1) }
+
+func (a *alteration) WaitN(ctx context.Context, n int) error {
+	a.waiting.Add(1)
+	defer a.waiting.Add(-1)
+	if a.wait != nil {
+		return a.wait(ctx, n)
+	}
+	return a.good.WaitN(ctx, n)
+}
+
+func (a *alteration) Refund(d ratelimit.Decision) {
+	if a.refund != nil {
+		a.refund(d)
+		return
+	}
+	a.good.Refund(d)
+}
+
+func (a *alteration) Reset() {
+	if a.reset != nil {
+		a.reset()
+		return
+	}
+	a.good.Reset()
+}
+
+// decides makes limiters that put their decisions otherwise.
+func decides(alter func(a *alteration, d *ratelimit.Decision)) factory {
+	return altered(func(a *alteration) {
+		a.take = func(n int) ratelimit.Decision {
+			d := a.good.Take(n)
+			alter(a, &d)
+			return d
+		}
+		a.peek = func(n int) ratelimit.Decision {
+			d := a.good.Peek(n)
+			alter(a, &d)
+			return d
+		}
+	})
+}
+
+// whileWaiting makes limiters that put their decisions otherwise while somebody
+// waits.
+func whileWaiting(alter func(d *ratelimit.Decision)) factory {
+	return decides(func(a *alteration, d *ratelimit.Decision) {
+		if a.waiting.Load() > 0 && d.N > 0 && d.RetryAfter != ratelimit.Never {
+			alter(d)
+		}
+	})
+}
+
+// keepsTwice lets a limiter keep twice what it admits at first.
+func keepsTwice(a *alteration) {
+	a.holds(2 * a.limit)
+	a.good.Take(a.limit)
+}
+
+// refundsLate gives back what was taken as if it had been taken now.
+func refundsLate(a *alteration) {
+	a.refund = func(d ratelimit.Decision) {
+		d.At = a.clock.Now()
+		a.good.Refund(d)
+	}
+}
+
+// tryAgain has those who wait sleep until they may be admitted, each for itself.
+func tryAgain(a *alteration) {
+	a.wait = func(ctx context.Context, n int) error {
+		for {
+			d := a.good.Take(n)
+			if d.Allowed {
+				return nil
+			}
+			if err := a.clock.Sleep(ctx, d.RetryAfter); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// oneByOne is a WaitN that lets one wait at a time; release ends its turn.
+func oneByOne(a *alteration, release func(err error)) func(ctx context.Context, n int) error {
+	return func(ctx context.Context, n int) error {
+		select {
+		case a.turn <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err := a.good.WaitN(ctx, n)
+		release(err)
+		return err
+	}
+}
+
+// deadline is a context that tells another deadline, or none.
+type deadline struct {
+	context.Context
+	tell func(time.Time) time.Time
+}
+
+func (d deadline) Deadline() (time.Time, bool) {
+	t, ok := d.Context.Deadline()
+	if !ok || d.tell == nil {
+		return time.Time{}, false
+	}
+	return d.tell(t), true
+}
+
+// programClock is read outside of any bubble.
+var programClock = clock.System()
+
+var garbage atomic.Pointer[int]
+
+// modelLimiter is a token bucket that is a model. What is waited for it reserves
+// and does not give back.
+type modelLimiter struct {
+	mu    sync.Mutex
+	clock clock.Clock
+	model *bucket
+
+	now  func() time.Duration
+	take func(now time.Duration, n int) ratelimit.Decision
+	wait func(ctx context.Context, n int) error
+}
+
+// modelled makes models that have been altered.
+func modelled(alter func(m *modelLimiter)) factory {
+	return func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+		m := &modelLimiter{clock: c, model: NewTokenBucket(limit, window, 0).(*bucket)}
+		m.now, m.take, m.wait = c.Now, m.model.Take, m.reserve
+		if alter != nil {
+			alter(m)
+		}
+		return m
+	}
+}
+
+func (m *modelLimiter) Allow() bool { return m.AllowN(1) }
+
+func (m *modelLimiter) AllowN(n int) bool { return m.Take(n).Allowed }
+
+func (m *modelLimiter) Take(n int) ratelimit.Decision {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.take(m.now(), n)
+}
+
+func (m *modelLimiter) Peek(n int) ratelimit.Decision {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.model.Peek(m.now(), n)
+}
+
+func (m *modelLimiter) Wait(ctx context.Context) error { return m.WaitN(ctx, 1) }
+
+func (m *modelLimiter) WaitN(ctx context.Context, n int) error { return m.wait(ctx, n) }
+
+func (m *modelLimiter) reserve(ctx context.Context, n int) error {
+	m.mu.Lock()
+	d := m.model.Peek(m.now(), n)
+	m.model.force(m.now(), n)
+	m.mu.Unlock()
+	return m.clock.Sleep(ctx, d.RetryAfter)
+}
+
+// backwardsIsForwards lets time pass also when it goes back.
+func backwardsIsForwards(m *modelLimiter) {
+	var last, passed time.Duration
+	m.now = func() time.Duration {
+		now := m.clock.Now()
+		passed += max(now-last, last-now)
+		last = now
+		return passed
+	}
+}
+
+// racy admits a limit in all, and loses what others do at the same time.
+type racy struct {
+	Refundable
+	limit int64
+	used  atomic.Int64
+}
+
+func (r *racy) AllowN(n int) bool { return r.Take(n).Allowed }
+
+func (r *racy) Take(n int) ratelimit.Decision {
+	used := r.used.Load()
+	d := r.Peek(n)
+	if d.Allowed {
+		runtime.Gosched()
+		r.used.Store(used + int64(n))
+		runtime.Gosched()
+	}
+	return d
+}
+
+func (r *racy) Peek(n int) ratelimit.Decision {
+	used := r.used.Load()
+	return ratelimit.Decision{Allowed: used+int64(n) <= r.limit, N: n, Remaining: int(r.limit - used)}
+}
+
+func (r *racy) Refund(d ratelimit.Decision) { r.used.Add(-int64(d.N)) }
