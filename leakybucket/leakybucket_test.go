@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,11 +223,15 @@ func TestQueueBound(t *testing.T) {
 		fake := clock.NewFake()
 		l := MustNew(Config{Limit: 7, Window: time.Second, Capacity: 50, Clock: fake})
 		rng := rand.New(rand.NewPCG(2, 3))
+		var mu sync.Mutex
 		var left []time.Duration
 		for len(left) < 300 {
 			for range rng.IntN(4) {
 				go func() {
-					if err := l.Wait(t.Context()); err == nil {
+					err := l.Wait(t.Context())
+					mu.Lock()
+					defer mu.Unlock()
+					if err == nil {
 						left = append(left, fake.Now())
 					} else if !errors.Is(err, ratelimit.ErrQueueFull) {
 						t.Error(err)

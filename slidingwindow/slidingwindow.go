@@ -23,7 +23,7 @@
 // The state is one word where index and counts fit, as they do up to a Limit of
 // 100,000 per second or a million per minute. A decision reads the clock once
 // and makes one compare-and-swap. Beyond that it is four words, and an admission
-// costs about four atomic writes. A refusal writes nothing. Nothing but a wait
+// costs three atomic writes. A refusal writes nothing. Nothing but a wait
 // that blocks allocates.
 //
 // The algorithm is the sliding window counter as described by Cloudflare, "How

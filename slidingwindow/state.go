@@ -85,9 +85,13 @@ func (c *cell) storeWide(version uint64, s counts) bool {
 	if !c.word.CompareAndSwap(version, version+1) {
 		return false
 	}
-	c.wide[0].Store(s.index)
-	c.wide[1].Store(s.prev)
-	c.wide[2].Store(s.curr)
+	// Only curr changes with every admission, and a store costs as much as a
+	// compare-and-swap.
+	for i, count := range [...]uint64{s.index, s.prev, s.curr} {
+		if c.wide[i].Load() != count {
+			c.wide[i].Store(count)
+		}
+	}
 	c.word.Store(version + 2)
 	return true
 }

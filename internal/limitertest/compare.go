@@ -14,17 +14,17 @@ import (
 	"github.com/ratekeep/ratelimit/clock"
 )
 
-// A Comparison is a kind of limiter and the model that it must agree with.
+// A Comparison is a kind of limiter and the model that it must agree with: in
+// every field, where the model is of windows or of a log. A bucket rounds the
+// clock, so it may decide as its model does a nanosecond earlier or later.
 type Comparison struct {
 	// New returns a limiter and its model, or the error with which the
 	// limiter's package refuses the configuration. Extra is a burst, a
 	// capacity or an offset; the clock's readings begin at 0.
 	New func(c clock.Clock, limit int, window time.Duration, extra int64) (Refundable, Model, error)
 
-	// Rounds is whether the limiter rounds the clock, as the buckets do. Then
-	// it may decide as the model does a nanosecond earlier or later. Others
-	// agree in every field.
-	Rounds bool
+	// MaxPerDay is the largest limit per day that New must not refuse.
+	MaxPerDay int64
 }
 
 // Refundable is a limiter that can do everything.
@@ -45,23 +45,29 @@ func (c Comparison) Fuzz(f *testing.F) {
 // Run compares limiters with their models on some thousand random scripts, the
 // same ones each time.
 func (c Comparison) Run(t *testing.T) {
-	for _, script := range seeds() {
-		c.play(t, script)
+	if accepted := c.run(t, 4000); accepted < 1000 {
+		t.Errorf("only %d of the random configurations were accepted: too few for a good test", accepted)
 	}
-	accepted := 0
-	for seed := range uint64(4000) {
+}
+
+// run plays the seeds and some random scripts, and returns how many of these had
+// a configuration that was accepted.
+func (c Comparison) run(tb TB, scripts uint64) (accepted int) {
+	tb.Helper()
+	for _, script := range seeds() {
+		c.play(tb, script)
+	}
+	for seed := range scripts {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		script := make([]byte, 20+rng.IntN(300))
 		for i := range script {
 			script[i] = byte(rng.Uint32())
 		}
-		if c.play(t, script) {
+		if c.play(tb, script) {
 			accepted++
 		}
 	}
-	if accepted < 1000 {
-		t.Errorf("only %d of the random configurations were accepted: too few for a good test", accepted)
-	}
+	return accepted
 }
 
 // script is a configuration and what is to be done, as bytes. It can be read to
@@ -156,8 +162,8 @@ const maxSteps = 100
 
 // play plays a script on a limiter and its model, and reports whether its
 // configuration was accepted.
-func (c Comparison) play(t *testing.T, bytes []byte) bool {
-	t.Helper()
+func (c Comparison) play(tb TB, bytes []byte) bool {
+	tb.Helper()
 	s := script(bytes)
 	epoch := epochs[int(s.byte())%len(epochs)]
 	window := time.Duration(s.number(int64(time.Millisecond), int64(time.Second), int64(time.Hour), int64(366*24*time.Hour), int64(10*year)))
@@ -171,32 +177,28 @@ func (c Comparison) play(t *testing.T, bytes []byte) bool {
 	limiter, model, err := c.New(clockSince{fake, epoch}, limit, window, extra)
 	if err != nil {
 		if c.promised(limit, window, extra) {
-			t.Fatalf("%d per %v, extra %d, is refused: %v", limit, window, extra, err)
+			tb.Fatalf("%d per %v, extra %d, is refused: %v", limit, window, extra, err)
 		}
 		return false
 	}
 	if limit < 1 || window < 1 {
-		t.Fatalf("%d per %v, extra %d, is not refused", limit, window, extra)
+		tb.Fatalf("%d per %v, extra %d, is not refused", limit, window, extra)
 	}
 	g := game{
-		config:  fmt.Sprintf("%d per %v, extra %d, since %v", limit, window, extra, epoch),
+		tb:      tb,
 		clock:   fake,
 		limiter: limiter,
 		model:   model,
 		limit:   limiter.Peek(0).Limit,
 		last:    limiter.Peek(1),
 	}
-	defer func() {
-		if t.Failed() {
-			t.Logf("%s:\n\t%s", g.config, strings.Join(g.played, "\n\t"))
-		}
-	}()
+	g.note("%d per %v, extra %d, since %v", limit, window, extra, epoch)
 	g.settle()
 	for range maxSteps {
 		if len(s) == 0 {
 			break
 		}
-		g.step(t, &s, window)
+		g.step(&s, window)
 	}
 	return true
 }
@@ -206,24 +208,22 @@ func (c Comparison) promised(limit int, window time.Duration, extra int64) bool 
 	if extra != 0 || limit < 1 {
 		return false
 	}
-	if c.Rounds && int64(limit) <= 1e12 && window == 24*time.Hour {
-		return true
-	}
-	return limit <= 1e6 && window >= time.Millisecond && window <= 366*24*time.Hour
+	return limit <= 1e6 && window >= time.Millisecond && window <= 366*24*time.Hour ||
+		int64(limit) <= c.MaxPerDay && window == 24*time.Hour
 }
 
 // game is a script being played.
 type game struct {
-	config  string
+	tb      TB
 	clock   *clock.Fake
 	limiter Refundable
 	model   Model
 
-	played []string // in words
-
 	limit int                  // the most that is ever admitted at once
 	taken []ratelimit.Decision // and not refunded
 	last  ratelimit.Decision
+
+	played []string // in words
 
 	// slack is by how much the clock of a bucket may be ahead of its model's,
 	// or behind it.
@@ -233,16 +233,16 @@ type game struct {
 // settle forgets what rounding has added up.
 func (g *game) settle() { g.slack = rounding }
 
-func (g *game) step(t *testing.T, s *script, window time.Duration) {
-	t.Helper()
+func (g *game) step(s *script, window time.Duration) {
+	g.tb.Helper()
 	now, each := g.clock.Now(), int64(window)/int64(g.limit)
 	switch s.byte() % ops {
 	case opTake:
-		g.take(t, int(s.number(1, int64(g.limit), int64(g.last.Remaining), math.MaxInt, math.MinInt)))
+		g.take(int(s.number(1, int64(g.limit), int64(g.last.Remaining), math.MaxInt, math.MinInt)))
 	case opTakeFew:
-		g.take(t, 1+int(s.byte())%min(g.limit, 256))
+		g.take(1 + int(s.byte())%min(g.limit, 256))
 	case opPeek:
-		g.peek(t, int(s.number(1, int64(g.limit), int64(g.last.Remaining), math.MaxInt, math.MinInt)))
+		g.peek(int(s.number(1, int64(g.limit), int64(g.last.Remaining), math.MaxInt, math.MinInt)))
 	case opAdvance:
 		g.set(add(now, distance(s.number(int64(window), each, int64(year)))))
 	case opGoBack:
@@ -264,7 +264,7 @@ func (g *game) step(t *testing.T, s *script, window time.Duration) {
 			g.taken = slices.Delete(g.taken, i, i+1)
 		}
 	case opForge:
-		g.forge(t, ratelimit.Decision{
+		g.forge(ratelimit.Decision{
 			Allowed:    true,
 			N:          int(s.number(1, int64(g.limit), math.MaxInt, math.MinInt)),
 			At:         time.Duration(s.number(0, int64(now), int64(window), math.MaxInt64-1, math.MinInt64+1)),
@@ -280,33 +280,39 @@ func (g *game) note(format string, args ...any) {
 	g.played = append(g.played, fmt.Sprintf(format, args...))
 }
 
+// fail tells what went wrong and what was played.
+func (g *game) fail(format string, args ...any) {
+	g.tb.Helper()
+	g.tb.Fatalf("%s\n\tafter %s", fmt.Sprintf(format, args...), strings.Join(g.played, "\n\t"))
+}
+
 func (g *game) set(now time.Duration) {
 	g.note("now = %d", now)
 	g.clock.Set(now)
 }
 
-func (g *game) take(t *testing.T, n int) {
-	t.Helper()
+func (g *game) take(n int) {
+	g.tb.Helper()
 	if b, ok := g.model.(*bucket); ok && b.ahead(-g.slack).Peek(g.clock.Now(), 0).ResetAfter == 0 {
 		g.settle()
 	}
 	d := g.limiter.Take(n)
 	g.note("Take(%d) = %+v", n, d)
-	g.agree(t, "Take", d, g.model)
-	g.exact(t, d)
+	g.agree("Take", d, g.model)
+	g.exact(d)
 	if d.Allowed {
 		g.taken = append(g.taken, d)
 	}
 	g.last = d
 }
 
-func (g *game) peek(t *testing.T, n int) {
-	t.Helper()
+func (g *game) peek(n int) {
+	g.tb.Helper()
 	d := g.limiter.Peek(n)
 	g.note("Peek(%d) = %+v", n, d)
-	g.agree(t, "Peek", d, g.model.Clone())
+	g.agree("Peek", d, g.model.Clone())
 	if again := g.limiter.Peek(n); d != again {
-		t.Fatalf("Peek(%d) = %+v,\n\tand then %+v", n, d, again)
+		g.fail("Peek(%d) = %+v,\n\tand then %+v", n, d, again)
 	}
 	g.last = d
 }
@@ -322,12 +328,12 @@ func (g *game) refund(d ratelimit.Decision) {
 
 // forge refunds a decision that was never made. All that is promised is that
 // the limiter holds no more than a fresh one.
-func (g *game) forge(t *testing.T, d ratelimit.Decision) {
-	t.Helper()
+func (g *game) forge(d ratelimit.Decision) {
+	g.tb.Helper()
 	g.note("Refund(%+v), which is forged", d)
 	g.limiter.Refund(d)
 	if d := g.limiter.Peek(0); d.Remaining < 0 || d.Remaining > g.limit {
-		t.Fatalf("afterwards Peek(0) = %+v", d)
+		g.fail("afterwards Peek(0) = %+v", d)
 	}
 	g.reset()
 }
@@ -342,13 +348,13 @@ func (g *game) reset() {
 
 // agree fails unless the model, asked for as many, decides as the limiter did.
 // Afterwards the model is in step with the limiter.
-func (g *game) agree(t *testing.T, verb string, got ratelimit.Decision, model Model) {
-	t.Helper()
+func (g *game) agree(verb string, got ratelimit.Decision, model Model) {
+	g.tb.Helper()
 	now, n := g.clock.Now(), got.N
 	compare := func(same bool, want ratelimit.Decision) {
-		t.Helper()
+		g.tb.Helper()
 		if !same {
-			t.Fatalf("at %d, %s(%d) = %+v,\n\tof the model %+v, give or take %v", now, verb, n, got, want, g.slack)
+			g.fail("at %d, %s(%d) = %+v,\n\tof the model %+v, give or take %v", now, verb, n, got, want, g.slack)
 		}
 	}
 	if b, ok := model.(*bucket); ok {
@@ -391,8 +397,8 @@ func (g *game) near(a, b time.Duration) bool {
 // exact fails unless the limiter keeps what its decision says: n are admitted
 // after RetryAfter and it is as good as new after ResetAfter, and not a
 // nanosecond before.
-func (g *game) exact(t *testing.T, d ratelimit.Decision) {
-	t.Helper()
+func (g *game) exact(d ratelimit.Decision) {
+	g.tb.Helper()
 	now := g.clock.Now()
 	if now < 0 || now > lastNow {
 		return // where time stands still
@@ -404,18 +410,18 @@ func (g *game) exact(t *testing.T, d ratelimit.Decision) {
 	}
 	if wait := d.RetryAfter; wait != 0 && wait != ratelimit.Never {
 		if early := after(wait-1, d.N); early.Allowed {
-			t.Fatalf("%+v,\n\tbut 1ns before it is up %+v", d, early)
+			g.fail("%+v,\n\tbut 1ns before it is up %+v", d, early)
 		}
 		if then := after(wait, d.N); !then.Allowed {
-			t.Fatalf("%+v,\n\tbut when it is up %+v", d, then)
+			g.fail("%+v,\n\tbut when it is up %+v", d, then)
 		}
 	}
 	if wait := d.ResetAfter; wait != 0 && wait != ratelimit.Never {
 		if early := after(wait-1, g.limit); early.Allowed {
-			t.Fatalf("%+v,\n\tbut 1ns before it is as good as new %+v", d, early)
+			g.fail("%+v,\n\tbut 1ns before it is as good as new %+v", d, early)
 		}
 		if then := after(wait, 0); then.ResetAfter != 0 || then.Remaining != g.limit {
-			t.Fatalf("%+v,\n\tbut when it is as good as new %+v", d, then)
+			g.fail("%+v,\n\tbut when it is as good as new %+v", d, then)
 		}
 	}
 }

@@ -116,8 +116,8 @@ func impossibleChangesNothing(tb TB, s Subject) {
 			w.one.Take(n)
 			w.one.Peek(n)
 			w.atOnce(tb, context.Background(), n)
-			w.unchanged(tb, "after verbs with %d", n)
 		}
+		w.unchanged(tb, "after verbs with any of %d", w.impossible())
 	})
 }
 
@@ -269,20 +269,15 @@ func resetAfterIsExact(tb TB, s Subject) {
 
 func refusalChangesNothing(tb TB, s Subject) {
 	s.each(func(w *twins) {
-		refuse := func(n int) {
-			if d := w.one.Peek(n); d.Allowed {
-				return
+		for _, state := range []string{"in some state", "full"} {
+			for n := 1; n <= w.limit; n++ {
+				if d := w.one.Peek(n); !d.Allowed {
+					w.one.AllowN(n)
+					w.one.Take(n)
+				}
 			}
-			w.one.AllowN(n)
-			w.one.Take(n)
-			w.unchanged(tb, "after a refusal of %d", n)
-		}
-		for n := 1; n <= w.limit; n++ {
-			refuse(n)
-		}
-		w.fill()
-		for range 20 {
-			refuse(w.some())
+			w.unchanged(tb, "after refusals, %s", state)
+			w.fill()
 		}
 	})
 }

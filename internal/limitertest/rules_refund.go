@@ -12,7 +12,7 @@ func (w *twins) refund(d ratelimit.Decision) { w.one.(ratelimit.Refunder).Refund
 
 func refundOfAllIsFresh(tb TB, s Subject) {
 	for _, z := range sizes {
-		for seed := range 60 {
+		for seed := range 36 {
 			w := s.twins(z, seed)
 			var taken []ratelimit.Decision
 			for range 2 * z.limit {
@@ -52,7 +52,7 @@ func refundOfNothingIsNothing(tb TB, s Subject) {
 
 func refundOfThePastIsNothing(tb TB, s Subject) {
 	for _, z := range sizes {
-		for seed := range 40 {
+		for seed := range 24 {
 			w := s.twins(z, seed)
 			n := w.some()
 			d := w.one.Take(n)

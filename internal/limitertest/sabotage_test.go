@@ -172,7 +172,7 @@ var sabotages = []struct {
 		m.take = func(now time.Duration, n int) ratelimit.Decision {
 			d := m.model.Take(now, n)
 			if !d.Allowed && n > 0 {
-				m.model.force(now, 1)
+				m.model.(*bucket).force(now, 1)
 			}
 			return d
 		}
@@ -306,7 +306,7 @@ var sabotages = []struct {
 	})},
 	{"DeadlineIsFoundOutAtOnce", "takes before it looks at the deadline", modelled(func(m *modelLimiter) {
 		m.wait = func(ctx context.Context, n int) error {
-			m.model.force(m.now(), n)
+			m.model.(*bucket).force(m.now(), n)
 			return ratelimit.ErrWouldExceedDeadline
 		}
 	})},
@@ -467,6 +467,64 @@ func TestEveryRuleCatchesSabotage(t *testing.T) {
 	}
 }
 
+// windowSabotages are limiters that break a rule as only windows and logs can.
+var windowSabotages = []struct {
+	rule, how string
+	limiter   factory
+	bound     func(limit int, window, from, to time.Duration) int
+}{
+	{"BoundHoldsInAnyOrder", "begins anew at whatever window a reading is in", fixedWindows(func(w *fixedWindow, m *modelLimiter) {
+		m.take = func(now time.Duration, n int) ratelimit.Decision {
+			if index := w.index(now); index != w.latest {
+				w.latest, w.used = index, map[int64]int{}
+			}
+			return w.Take(now, n)
+		}
+	}), alignedBound},
+	{"BoundHolds", "has windows of another phase", fixedWindows(func(w *fixedWindow, m *modelLimiter) { w.phase++ }), alignedBound},
+	{"RefundOfThePastIsNothing", "gives back to this window what was taken from another", fixedWindows(func(w *fixedWindow, m *modelLimiter) {
+		m.refund = func(_ time.Duration, d ratelimit.Decision) { w.used[w.latest] = max(0, w.used[w.latest]-d.N) }
+	}), alignedBound},
+	{"BoundHolds", "forgets 1ns early", logs(func(l *slidingLog, m *modelLimiter) { l.window-- }), TrailingBound},
+	{"BoundHoldsInAnyOrder", "logs an admission at a reading before the latest", logs(func(l *slidingLog, m *modelLimiter) {
+		m.take = func(now time.Duration, n int) ratelimit.Decision {
+			l.latest = 0
+			return l.Take(now, n)
+		}
+	}), TrailingBound},
+}
+
+func TestRulesCatchSabotagedWindows(t *testing.T) {
+	for _, sabotage := range windowSabotages {
+		t.Run(sabotage.rule+"/"+strings.ReplaceAll(sabotage.how, " ", "-"), func(t *testing.T) {
+			s := Subject{New: sabotage.limiter, Bound: sabotage.bound}
+			failure := failureOf(t, ruleNamed(t, sabotage.rule), s)
+			if failure == "" {
+				t.Fatalf("a limiter that %s passes", sabotage.how)
+			}
+			t.Log(failure)
+		})
+	}
+}
+
+func alignedBound(limit int, window, from, to time.Duration) int {
+	return AlignedBound(limit, window, 0, from, to)
+}
+
+func fixedWindows(alter func(w *fixedWindow, m *modelLimiter)) factory {
+	return func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+		w := NewFixedWindow(limit, window, 0, c.Epoch())
+		return newModelLimiter(c, w, func(m *modelLimiter) { alter(w.(*fixedWindow), m) })
+	}
+}
+
+func logs(alter func(l *slidingLog, m *modelLimiter)) factory {
+	return func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
+		l := NewSlidingLog(limit, window)
+		return newModelLimiter(c, l, func(m *modelLimiter) { alter(l.(*slidingLog), m) })
+	}
+}
+
 // What is altered in nothing must keep every rule, so that it is the sabotage
 // that breaks it.
 func TestRulesPassWithoutSabotage(t *testing.T) {
@@ -482,11 +540,96 @@ func TestRulesPassWithoutSabotage(t *testing.T) {
 	if failure := failureOf(t, ruleNamed(t, "LineHasRoomForTheLimit"), paced); failure != "" {
 		t.Error(failure)
 	}
-	for _, name := range []string{"BoundHolds", "BoundHoldsInAnyOrder", "BoundHoldsAnywhere", "StaleReadingAdmitsNothing", "RefusalChangesNothing"} {
-		if failure := failureOf(t, ruleNamed(t, name), subject(modelled(nil))); failure != "" {
-			t.Errorf("%s: %s", name, failure)
+	models := []Subject{
+		subject(modelled(nil)),
+		{New: fixedWindows(func(*fixedWindow, *modelLimiter) {}), Bound: alignedBound},
+		{New: logs(func(*slidingLog, *modelLimiter) {}), Bound: TrailingBound},
+	}
+	for _, s := range models {
+		for _, name := range []string{
+			"FreshAdmitsTheLimit", "RetryAfterIsExact", "RemainingIsExact", "ResetAfterIsExact",
+			"RefusalChangesNothing", "PeekIsTheNextTake",
+			"BoundHolds", "BoundHoldsInAnyOrder", "BoundHoldsAnywhere", "StaleReadingAdmitsNothing", "IdleIsWorthOneLimit",
+			"RefundOfAllIsFresh", "RefundOfThePastIsNothing", "RefundKeepsTheBound", "ResetIsFresh",
+		} {
+			if failure := failureOf(t, ruleNamed(t, name), s); failure != "" {
+				t.Errorf("%s: %s", name, failure)
+			}
 		}
 	}
+}
+
+// A comparison must notice what the rules cannot: a limiter that keeps them all
+// and is not what it is called.
+func TestComparisonCatchesSabotage(t *testing.T) {
+	for _, sabotage := range []struct {
+		how    string
+		model  func(limit int, window time.Duration, epoch time.Time) Model
+		broken func(m *modelLimiter)
+	}{
+		{"a bucket that is early by 2ns", newBucketModel, func(m *modelLimiter) {
+			m.model.(*bucket).before = product(integer(2), m.model.(*bucket).limit)
+		}},
+		{"a bucket that is late by 2ns", newBucketModel, func(m *modelLimiter) {
+			m.model.(*bucket).before = product(integer(-2), m.model.(*bucket).limit)
+		}},
+		{"a bucket that gives back all", newBucketModel, func(m *modelLimiter) {
+			m.refund = func(now time.Duration, d ratelimit.Decision) {
+				d.At = now
+				m.model.Refund(now, d)
+			}
+		}},
+		{"a fixed window of another phase", newFixedModel, func(m *modelLimiter) { m.model.(*fixedWindow).phase++ }},
+		{"a sliding window of another phase", newSlidingModel, func(m *modelLimiter) { m.model.(*slidingWindow).phase++ }},
+		{"a sliding window that counts one less", newSlidingModel, func(m *modelLimiter) { m.model.(*slidingWindow).limit-- }},
+		{"a sliding log that forgets 1ns early", newLogModel, func(m *modelLimiter) { m.model.(*slidingLog).window-- }},
+	} {
+		t.Run(strings.ReplaceAll(sabotage.how, " ", "-"), func(t *testing.T) {
+			compare := func(broken func(m *modelLimiter)) Comparison {
+				return Comparison{
+					New: func(c clock.Clock, limit int, window time.Duration, _ int64) (Refundable, Model, error) {
+						if window < 1 || window > 10*year || limit < 1 || int64(limit) > int64(window) {
+							return nil, nil, errors.New("out of range")
+						}
+						l := newModelLimiter(c, sabotage.model(limit, window, c.Epoch()), broken)
+						return l, sabotage.model(limit, window, c.Epoch()), nil
+					},
+				}
+			}
+			failure := func(c Comparison) string {
+				var rec recorder
+				done := make(chan struct{})
+				go func() { // which a failure ends
+					defer close(done)
+					c.run(&rec, 500)
+				}()
+				<-done
+				return rec.failure
+			}
+			if failure := failure(compare(nil)); failure != "" {
+				t.Fatalf("the model itself fails: %s", failure)
+			}
+			if failure := failure(compare(sabotage.broken)); failure == "" {
+				t.Fatalf("%s passes", sabotage.how)
+			}
+		})
+	}
+}
+
+func newBucketModel(limit int, window time.Duration, _ time.Time) Model {
+	return NewTokenBucket(limit, window, 0)
+}
+
+func newFixedModel(limit int, window time.Duration, epoch time.Time) Model {
+	return NewFixedWindow(limit, window, 0, epoch)
+}
+
+func newSlidingModel(limit int, window time.Duration, epoch time.Time) Model {
+	return NewSlidingWindow(limit, window, epoch)
+}
+
+func newLogModel(limit int, window time.Duration, _ time.Time) Model {
+	return NewSlidingLog(limit, window)
 }
 
 func subject(f factory) Subject { return Subject{New: f, Bound: BucketBound} }
@@ -692,27 +835,33 @@ var programClock = clock.System()
 
 var garbage atomic.Pointer[int]
 
-// modelLimiter is a token bucket that is a model. What is waited for it reserves
-// and does not give back.
+// modelLimiter is a limiter that is a model. A bucket reserves what is waited
+// for, and does not take that back.
 type modelLimiter struct {
 	mu    sync.Mutex
 	clock clock.Clock
-	model *bucket
+	model Model
 
 	now  func() time.Duration
 	take func(now time.Duration, n int) ratelimit.Decision
 	wait func(ctx context.Context, n int) error
+
+	refund func(now time.Duration, d ratelimit.Decision)
 }
 
-// modelled makes models that have been altered.
+func newModelLimiter(c clock.Clock, model Model, alter func(m *modelLimiter)) *modelLimiter {
+	m := &modelLimiter{clock: c, model: model, now: c.Now, take: model.Take, refund: model.Refund}
+	m.wait = m.reserve
+	if alter != nil {
+		alter(m)
+	}
+	return m
+}
+
+// modelled makes token buckets that are models, and have been altered.
 func modelled(alter func(m *modelLimiter)) factory {
 	return func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
-		m := &modelLimiter{clock: c, model: NewTokenBucket(limit, window, 0).(*bucket)}
-		m.now, m.take, m.wait = c.Now, m.model.Take, m.reserve
-		if alter != nil {
-			alter(m)
-		}
-		return m
+		return newModelLimiter(c, NewTokenBucket(limit, window, 0), alter)
 	}
 }
 
@@ -739,9 +888,21 @@ func (m *modelLimiter) WaitN(ctx context.Context, n int) error { return m.wait(c
 func (m *modelLimiter) reserve(ctx context.Context, n int) error {
 	m.mu.Lock()
 	d := m.model.Peek(m.now(), n)
-	m.model.force(m.now(), n)
+	m.model.(*bucket).force(m.now(), n)
 	m.mu.Unlock()
 	return m.clock.Sleep(ctx, d.RetryAfter)
+}
+
+func (m *modelLimiter) Refund(d ratelimit.Decision) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refund(m.now(), d)
+}
+
+func (m *modelLimiter) Reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.model.Reset()
 }
 
 // backwardsIsForwards lets time pass also when it goes back.

@@ -25,7 +25,7 @@ var sizes = []size{
 	{2, 3 * time.Millisecond},
 	{3, time.Second},
 	{4, 10 * time.Nanosecond},
-	{10, time.Minute},
+	{6, time.Minute},
 	{5, 7 * 24 * time.Hour},
 }
 
@@ -58,7 +58,7 @@ func (s Subject) twins(z size, seed int) *twins {
 // each runs a check on some twins of each size, in some state.
 func (s Subject) each(check func(w *twins)) {
 	for _, z := range sizes {
-		for seed := range 40 {
+		for seed := range 24 {
 			w := s.twins(z, seed)
 			w.stir()
 			func() {
