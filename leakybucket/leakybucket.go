@@ -162,6 +162,10 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 // Refund takes out what d put in: at least d.N events less those that have
 // leaked out since, and never so much that there is more room than if d had not
 // been asked.
+//
+// It counts what has leaked out by the clock. On a clock that runs backwards it
+// may read less than the admissions since did, and then gives back what has
+// leaked out already; on any other it cannot.
 func (l *Limiter) Refund(d ratelimit.Decision) {
 	if !d.Allowed || d.N < 1 || d.N > l.capacity {
 		return

@@ -357,26 +357,24 @@ func (l *Limiter) weight(prev, left uint64) uint64 {
 // wait is the time until n events fit that have others ahead of them; a lower
 // bound if there are any, and the time itself otherwise.
 func (l *Limiter) wait(now time.Duration, s counts, ahead, n int) time.Duration {
-	limit, width := l.limit, l.grid.Width()
+	width := l.grid.Width()
 	elapsed := width - l.grid.Left(s.index, l.grid.Time(now))
-
-	// In this window?
-	left := uint64(ahead) + uint64(n)
-	if s.curr+left <= limit {
-		if at := max(elapsed, l.fitting(s.prev, limit-s.curr-left)); at < width {
-			return l.grid.Until(now, s.index, 0, at)
+	const most = 16 // windows looked into; a refusal must not take long
+	for after := uint64(0); after < most; after++ {
+		// In this window?
+		if used := s.curr + uint64(ahead) + uint64(n); used <= l.limit {
+			if at := max(elapsed, l.fitting(s.prev, l.limit-used)); at < width {
+				return l.grid.Until(now, s.index, after, at)
+			}
 		}
-	}
-	// In the next one, or at its end? Then this one takes what it can of those
-	// ahead, and weighs the more.
-	used := s.curr + l.weight(s.prev, 1)
-	here := min(uint64(ahead), limit-min(limit, used))
-	left -= here
-	if left <= limit {
-		return l.grid.Until(now, s.index, 1, l.fitting(s.curr+here, limit-left))
+		// Then it takes what it can of those ahead, and weighs the more.
+		used := s.curr + l.weight(s.prev, 1)
+		here := min(uint64(ahead), l.limit-min(l.limit, used))
+		s.prev, s.curr, elapsed = s.curr+here, 0, 0
+		ahead -= int(here)
 	}
 	// No window takes more than the limit.
-	return l.grid.Until(now, s.index, 1+(left-1)/limit, 0)
+	return l.grid.Until(now, s.index, most+(uint64(ahead)+uint64(n)-1)/l.limit, 0)
 }
 
 // answer puts a decision into words: of n events at now, which left the state

@@ -1,6 +1,7 @@
 package tokenbucket_test
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -44,3 +45,28 @@ var comparison = limitertest.Comparison{
 func TestModel(t *testing.T) { comparison.Run(t) }
 
 func FuzzModel(f *testing.F) { comparison.Fuzz(f) }
+
+// Where a nanosecond is a whole number of units nothing is rounded, and the
+// limiter is its model in every field.
+func TestModelOfPowersOfTwo(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		const burst = 5
+		limit, window := 1<<random.IntN(10), time.Duration(1)<<(10+random.IntN(30))
+		c := clock.NewFake()
+		l := tokenbucket.MustNew(tokenbucket.Config{Limit: limit, Window: window, Burst: burst, Clock: c})
+		model := limitertest.NewTokenBucket(limit, window, burst)
+		for range 100 {
+			n := random.IntN(burst + 2)
+			got, want := l.Take(n), model.Take(c.Now(), n)
+			if got != want {
+				t.Fatalf("%d per %v: Take(%d) = %+v,\n\tof the model %+v", limit, window, n, got, want)
+			}
+			c.Advance(time.Duration(random.Int64N(2*int64(window)/int64(limit) + 1)))
+			if random.IntN(3) == 0 {
+				l.Refund(got)
+				model.Refund(c.Now(), want)
+			}
+		}
+	}
+}

@@ -152,6 +152,10 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 
 // Refund gives back what d took: at least d.N tokens less those that have
 // flowed in since, and never more than there would be if d had not been asked.
+//
+// It counts what has flowed in by the clock. On a clock that runs backwards it
+// may read less than the admissions since did, and then gives back what has
+// flowed in already; on any other it cannot.
 func (l *Limiter) Refund(d ratelimit.Decision) {
 	if !d.Allowed || d.N < 1 || d.N > l.burst {
 		return

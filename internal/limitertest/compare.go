@@ -92,7 +92,7 @@ func (s *script) number(near ...int64) int64 {
 	case 0, 1:
 		return argument % 16
 	case 2:
-		return argument << (form >> 3) // 256 to 5e11
+		return argument << (form >> 3) // up to 5e11
 	case 3:
 		return 1<<(argument%64) + int64(form>>3)%3 - 1
 	case 4:
@@ -298,7 +298,7 @@ func (g *game) take(n int) {
 	}
 	d := g.limiter.Take(n)
 	g.note("Take(%d) = %+v", n, d)
-	g.agree("Take", d, g.model)
+	g.agree("Take", n, d, g.model)
 	g.exact(d)
 	if d.Allowed {
 		g.taken = append(g.taken, d)
@@ -310,7 +310,7 @@ func (g *game) peek(n int) {
 	g.tb.Helper()
 	d := g.limiter.Peek(n)
 	g.note("Peek(%d) = %+v", n, d)
-	g.agree("Peek", d, g.model.Clone())
+	g.agree("Peek", n, d, g.model.Clone())
 	if again := g.limiter.Peek(n); d != again {
 		g.fail("Peek(%d) = %+v,\n\tand then %+v", n, d, again)
 	}
@@ -327,13 +327,14 @@ func (g *game) refund(d ratelimit.Decision) {
 }
 
 // forge refunds a decision that was never made. All that is promised is that
-// the limiter holds no more than a fresh one.
+// the limiter holds no less than before, and no more than a fresh one.
 func (g *game) forge(d ratelimit.Decision) {
 	g.tb.Helper()
 	g.note("Refund(%+v), which is forged", d)
+	before := g.limiter.Peek(0)
 	g.limiter.Refund(d)
-	if d := g.limiter.Peek(0); d.Remaining < 0 || d.Remaining > g.limit {
-		g.fail("afterwards Peek(0) = %+v", d)
+	if after := g.limiter.Peek(0); after.Remaining < before.Remaining || after.Remaining > g.limit {
+		g.fail("before Peek(0) = %+v\n\tand after %+v", before, after)
 	}
 	g.reset()
 }
@@ -346,11 +347,11 @@ func (g *game) reset() {
 	g.settle()
 }
 
-// agree fails unless the model, asked for as many, decides as the limiter did.
+// agree fails unless the model, asked for n, decides as the limiter did.
 // Afterwards the model is in step with the limiter.
-func (g *game) agree(verb string, got ratelimit.Decision, model Model) {
+func (g *game) agree(verb string, n int, got ratelimit.Decision, model Model) {
 	g.tb.Helper()
-	now, n := g.clock.Now(), got.N
+	now := g.clock.Now()
 	compare := func(same bool, want ratelimit.Decision) {
 		g.tb.Helper()
 		if !same {
@@ -369,7 +370,7 @@ func (g *game) agree(verb string, got ratelimit.Decision, model Model) {
 		}
 		want = b.Peek(now, 0)
 		early, late = b.ahead(-g.slack), b.ahead(g.slack)
-		compare(got.At == now && got.Limit == want.Limit && g.near(got.ResetAfter, want.ResetAfter), want)
+		compare(got.N == n && got.At == now && got.Limit == want.Limit && g.near(got.ResetAfter, want.ResetAfter), want)
 		compare(early.Peek(now, 0).Remaining <= got.Remaining && got.Remaining <= late.Peek(now, 0).Remaining, want)
 		return
 	}

@@ -38,7 +38,8 @@ type Subject struct {
 	Grows bool
 
 	// Joins is whether the limiter is made of several. Its decision is that of
-	// one of them, so Remaining and ResetAfter are not of the whole.
+	// one of them, so Limit, Remaining and ResetAfter are not of the whole.
+	// Its limit is the lowest.
 	Joins bool
 }
 
@@ -78,6 +79,7 @@ var rules = []rule{
 	{"DeadlineCountsThoseAhead", "The wait that is compared with the deadline counts those ahead in line.", deadlineCountsThoseAhead, always},
 
 	{"FirstComeFirstServed", "Waiters are served in order of arrival, each as soon as it can be.", firstComeFirstServed, always},
+	{"OnlyTheFirstSleeps", "Of those who wait only the first in line sleeps on the clock, so that a test can tell that all are in line.", onlyTheFirstSleeps, always},
 	{"FewDoNotOvertakeMany", "Waiters are served in order of arrival: a small request does not overtake a large one.", fewDoNotOvertakeMany, always},
 	{"NobodyOvertakesTheLine", "While somebody waits, Allow and Take refuse rather than overtake.", nobodyOvertakesTheLine, always},
 	{"RetryAfterCountsTheLine", "While somebody waits, RetryAfter is never 0, and a lower bound that counts those in line too.", retryAfterCountsTheLine, always},
@@ -91,7 +93,7 @@ var rules = []rule{
 	{"RefundOfNothingIsNothing", "Refunding what was refused, or was for no events, changes nothing.", refundOfNothingIsNothing, refunds},
 	{"RefundOfThePastIsNothing", "What was admitted in a window that has passed gives nothing to the next one.", refundOfThePastIsNothing, refunds},
 	{"RefundKeepsTheBound", "A refund never lets more through than the bound allows.", refundKeepsTheBound, refunds},
-	{"RefundNeverGoesBeyondFresh", "No refund makes a limiter better than new, not even of a decision it never made.", refundNeverGoesBeyondFresh, refunds},
+	{"RefundNeverGoesBeyondFresh", "No refund makes a limiter better than new, or worse than it was, not even of a decision it never made.", refundNeverGoesBeyondFresh, refunds},
 	{"ResetIsFresh", "Reset returns to the fresh state.", resetIsFresh, resets},
 
 	{"NothingAllocates", "Nothing but a wait that really blocks allocates.", nothingAllocates, always},

@@ -1,9 +1,11 @@
 package limitertest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -68,8 +70,7 @@ func nothingAllocates(tb TB, s Subject) {
 }
 
 func noGoroutine(tb TB, s Subject) {
-	synctest.Wait() // until those of others are gone
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	for _, z := range sizes {
 		w := s.twins(z, 0)
 		w.stir()
@@ -79,15 +80,23 @@ func noGoroutine(tb TB, s Subject) {
 		w.queueSome(3)
 		w.disperse()
 	}
-	after := 0
-	for range 1000 { // for one that has ended may be counted a little longer
-		if after = runtime.NumGoroutine(); after <= before {
-			return
-		}
-		synctest.Wait()
-		runtime.Gosched()
+	if after := goroutines(); after > before {
+		tb.Fatalf("%d goroutines are left", after-before)
 	}
-	tb.Fatalf("%d goroutines are left", after-before)
+}
+
+// goroutines counts those in the bubble. Outside of it there may be any.
+func goroutines() int {
+	synctest.Wait()
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	// The first is our own: goroutine 1 [running, synctest bubble 2]:
+	first, _, _ := bytes.Cut(stacks, []byte("]:"))
+	_, bubble, ok := bytes.Cut(first, []byte("synctest"))
+	if !ok {
+		panic("not in a bubble, or this Go writes stacks otherwise")
+	}
+	return bytes.Count(stacks, fmt.Appendf(nil, "synctest%s]:", bubble))
 }
 
 // # Concurrent use

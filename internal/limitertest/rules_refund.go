@@ -98,13 +98,15 @@ func refundNeverGoesBeyondFresh(tb TB, s Subject) {
 		for range 2 {
 			for _, n := range []int{1, w.limit, w.limit + 1, math.MaxInt, -1, math.MinInt} {
 				for _, at := range append(times, now, now-w.window, now+w.window) {
-					resetAfter := times[w.random.IntN(len(times))]
-					w.refund(ratelimit.Decision{Allowed: true, N: n, At: at, ResetAfter: resetAfter})
-					w.refund(ratelimit.Decision{Allowed: true, N: n, At: at, ResetAfter: w.window})
+					for _, resetAfter := range []time.Duration{w.window, times[w.random.IntN(len(times))]} {
+						before := w.one.Peek(0)
+						d := ratelimit.Decision{Allowed: true, N: n, At: at, ResetAfter: resetAfter}
+						w.refund(d)
+						if after := w.one.Peek(0); after.Remaining < before.Remaining || after.Remaining > w.limit {
+							tb.Fatalf("%v: a refund of %+v\n\tmakes %+v\n\tof %+v", w.size, d, after, before)
+						}
+					}
 				}
-			}
-			if d := w.one.Peek(0); d.Remaining < 0 || d.Remaining > w.limit {
-				tb.Fatalf("%v: after many a refund: %+v", w.size, d)
 			}
 			n := drain(w.one, w.limit)
 			admitted = append(admitted, admission{w.clock.Now(), n})

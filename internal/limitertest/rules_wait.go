@@ -185,16 +185,41 @@ func firstComeFirstServed(tb TB, s Subject) {
 	})
 }
 
-// blocked fills the limiter, lets some of it become free again, and has one
-// wait for more than that. It returns nil where that is not possible.
+func onlyTheFirstSleeps(tb TB, s Subject) {
+	done, cancel := context.WithCancel(context.Background())
+	cancel() // so that BlockUntil does not wait
+	s.each(func(w *twins) {
+		line := w.queueSome(3)
+		for ; len(line.waiters) > 0; line.giveUp(tb, 0) {
+			if w.clock.BlockUntil(done, 1) != nil || w.clock.BlockUntil(done, 2) == nil {
+				tb.Fatalf("%v: not just one of these sleeps: %v", w.size, line.waiters)
+			}
+		}
+		if w.clock.BlockUntil(done, 1) == nil {
+			tb.Fatalf("%v: when all have given up one sleeps", w.size)
+		}
+	})
+}
+
+// blocked has one wait for so many that there is room for fewer. It returns nil
+// where that is not possible.
 func (w *twins) blocked() *line {
-	w.fill()
 	n := w.limit
 	if w.subject.Paces {
-		n-- // there is room for one more
+		n-- // there is room in line for one more
 	}
-	w.clock.Advance(w.two.Peek(1).RetryAfter)
-	if n < 1 || w.delay(n) == 0 {
+	w.clock.Advance(2 * w.window)
+	if w.random.IntN(2) == 0 {
+		// Some has become free again.
+		w.fill()
+		w.clock.Advance(w.two.Peek(1).RetryAfter)
+	} else if w.limit > 1 {
+		// Not all has been taken.
+		k := 1 + w.random.IntN(w.limit-1)
+		w.one.Take(k)
+		w.two.Take(k)
+	}
+	if n < 1 || w.delay(n) == 0 || !w.two.Peek(1).Allowed {
 		return nil
 	}
 	return w.queue(n)

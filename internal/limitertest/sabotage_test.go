@@ -333,6 +333,18 @@ var sabotages = []struct {
 	})},
 
 	{"FirstComeFirstServed", "lets everybody try again", altered(tryAgain)},
+	{"OnlyTheFirstSleeps", "lets everybody try again", altered(tryAgain)},
+	{"OnlyTheFirstSleeps", "sleeps on a clock of its own", altered(func(a *alteration) {
+		sleep := clock.System().Sleep
+		a.wait = func(ctx context.Context, n int) error {
+			for !a.good.AllowN(n) {
+				if err := sleep(ctx, time.Second); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	})},
 	{"FewDoNotOvertakeMany", "lets everybody try again", altered(tryAgain)},
 	{"NobodyOvertakesTheLine", "lets everybody try again", altered(tryAgain)},
 	{"RetryAfterCountsTheLine", "tells 0 while somebody waits", whileWaiting(func(d *ratelimit.Decision) { d.RetryAfter = 0 })},
@@ -392,6 +404,15 @@ var sabotages = []struct {
 		}
 	})},
 	{"RefundNeverGoesBeyondFresh", "gives back without end", altered(keepsTwice)},
+	{"RefundNeverGoesBeyondFresh", "takes a refund of more than is gone for a debt", altered(func(a *alteration) {
+		a.refund = func(d ratelimit.Decision) {
+			if a.good.Peek(0).Remaining+d.N > a.limit {
+				a.good.Take(a.good.Peek(0).Remaining)
+				return
+			}
+			a.good.Refund(d)
+		}
+	})},
 	{"ResetIsFresh", "does nothing", altered(func(a *alteration) { a.reset = func() {} })},
 	{"ResetIsFresh", "is not full afterwards", altered(func(a *alteration) {
 		a.reset = func() {
