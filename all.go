@@ -66,7 +66,7 @@ type refundLimiter interface {
 }
 
 func (a *all) add(l refundLimiter, times int) {
-	if reflect.TypeOf(l).Comparable() {
+	if reflect.ValueOf(l).Comparable() {
 		for i := range a.members {
 			if a.members[i].limiter == l {
 				a.members[i].times += times
@@ -101,8 +101,8 @@ func (a *all) WaitN(ctx context.Context, n int) error {
 	if n == 0 {
 		return nil
 	}
-	if d, _ := a.peek(n); d.RetryAfter == Never {
-		return fmt.Errorf("%w: n is %d, the lowest limit %d", ErrExceedsLimit, n, d.Limit)
+	if limit := a.limit(); n < 0 || n > limit {
+		return fmt.Errorf("%w: n is %d, the lowest limit %d", ErrExceedsLimit, n, limit)
 	}
 	if a.queue.Empty() {
 		if d, _ := a.take(n); d.Allowed {
@@ -126,6 +126,15 @@ func (a *all) wait(ctx context.Context, n int) error {
 		Delay: a.delay,
 		Sleep: func(ctx context.Context, d time.Duration) error { return refusing.Sleep(ctx, d) },
 	})
+}
+
+// limit is the most that all of the members can admit at once.
+func (a *all) limit() int {
+	limit := math.MaxInt
+	for _, m := range a.members {
+		limit = min(limit, m.peek(0).Limit)
+	}
+	return limit
 }
 
 // clock is what the i-th member waits on.
