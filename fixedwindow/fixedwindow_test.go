@@ -535,10 +535,15 @@ func TestRefundIsCapped(t *testing.T) {
 	for range 100 { // more often than once, which is not allowed
 		l.Refund(d)
 	}
+	l.AllowN(3)
+	l.Refund(d)
 	for _, at := range []time.Duration{minTime, 0, time.Hour, maxTime} {
 		for _, reset := range []time.Duration{minTime, -1, 0, 1, time.Hour, maxTime - 1, never} {
 			l.Refund(ratelimit.Decision{Allowed: true, N: 10, At: at, ResetAfter: reset}) // made up
 		}
+	}
+	if got, want := l.Peek(0), (ratelimit.Decision{Allowed: true, Limit: 10, Remaining: 10}); got != want {
+		t.Errorf("after refunds of more than was taken Peek(0) = %+v, want %+v", got, want)
 	}
 	if !l.AllowN(10) || l.Allow() {
 		t.Error("after refunds of more than was taken there is not room for exactly 10")

@@ -174,7 +174,7 @@ func (l *Limiter) Refund(d ratelimit.Decision) {
 		// The state before the clock: what the word holds by then was not
 		// decided at a later reading.
 		tat := l.tat.Load()
-		at := l.meter.At(l.clock.Now())
+		at := l.meter.Latest(tat, l.meter.At(l.clock.Now()))
 		if l.tat.CompareAndSwap(tat, gcra.Refund(tat, at, l.meter.At(d.At), l.meter.Cost(d.N))) {
 			l.queue.Wake()
 			return

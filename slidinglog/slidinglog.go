@@ -58,6 +58,7 @@ type Limiter struct {
 	// mu held.
 	fullUntil atomic.Int64
 	emptyFrom atomic.Int64
+	published atomic.Uint64 // how many times
 
 	mu  sync.Mutex
 	log log // guarded by mu
@@ -220,10 +221,10 @@ func (l *Limiter) decideAt(now time.Duration, n, ahead int, take bool, d *rateli
 	d.At = now
 	d.Limit = l.limit
 	if n == 1 && ahead == 0 {
-		// Both words are of one state if the first has not changed meanwhile.
-		full := l.fullUntil.Load()
-		empty := l.emptyFrom.Load()
-		if int64(max(now, 0)) < full && l.fullUntil.Load() == full {
+		// Both words are of one state if nothing has been published meanwhile.
+		published := l.published.Load()
+		full, empty := l.fullUntil.Load(), l.emptyFrom.Load()
+		if int64(max(now, 0)) < full && l.fullUntil.Load() == full && l.published.Load() == published {
 			d.RetryAfter = span.Wait(now, uint64(full))
 			d.ResetAfter = span.Wait(now, uint64(empty))
 			return
@@ -315,6 +316,7 @@ func (l *Limiter) fits(t time.Duration, gone int, used uint64, ahead, n int) uin
 // publish tells those who refuse without the lock whether the log is full. It
 // requires that mu is held.
 func (l *Limiter) publish() {
+	l.published.Add(1)
 	if l.fullUntil.Load() != 0 {
 		l.fullUntil.Store(0)
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -650,10 +651,15 @@ func TestRefundIsCapped(t *testing.T) {
 	for range 100 { // more often than once, which is not allowed
 		l.Refund(d)
 	}
+	l.AllowN(3)
+	l.Refund(d)
 	for _, at := range []time.Duration{minTime, 0, time.Hour, maxTime} {
 		for _, reset := range []time.Duration{minTime, -1, 0, 1, time.Hour, maxTime - 1, never} {
 			l.Refund(ratelimit.Decision{Allowed: true, N: 10, At: at, ResetAfter: reset}) // made up
 		}
+	}
+	if got, want := l.Peek(0), (ratelimit.Decision{Allowed: true, Limit: 10, Remaining: 10}); got != want {
+		t.Errorf("after refunds of more than was taken Peek(0) = %+v, want %+v", got, want)
 	}
 	if !l.AllowN(10) || l.Allow() {
 		t.Error("after refunds of more than was taken there is not room for exactly 10")
@@ -843,6 +849,48 @@ func TestRepresentation(t *testing.T) {
 	}
 }
 
+// TestWideLoad is overtaken by a store, and comes in the middle of one.
+func TestWideLoad(t *testing.T) {
+	var c cell
+	c.wide = new([3]atomic.Uint64)
+	_, before := c.load()
+	c.store(before, counts{1, 2, 3})
+	s, after := c.loadWide(before)
+	if want := (counts{1, 2, 3}); s != want || after == before {
+		t.Errorf("overtaken by a store, it loads %+v of version %d, want %+v of another than %d", s, after, want, before)
+	}
+	if c.store(before, counts{}) {
+		t.Error("what was overtaken is stored")
+	}
+
+	// A store that has got no further than this.
+	c.word.Add(1)
+	c.wide[0].Store(4)
+	loaded := make(chan counts)
+	go func() {
+		s, _ := c.load()
+		loaded <- s
+	}()
+	for range 100 {
+		runtime.Gosched()
+	}
+	select {
+	case s := <-loaded:
+		t.Errorf("in the middle of a store it loads %+v", s)
+		return
+	default:
+	}
+	if c.store(c.word.Load()+1, counts{}) {
+		t.Error("one store begins in the middle of another")
+	}
+	c.wide[1].Store(5)
+	c.wide[2].Store(6)
+	c.word.Add(1)
+	if s, want := <-loaded, (counts{4, 5, 6}); s != want {
+		t.Errorf("after the store it loads %+v, want %+v", s, want)
+	}
+}
+
 // TestWideSnapshot has many read the counts while others replace them. No reader
 // may see a part of one and a part of another.
 func TestWideSnapshot(t *testing.T) {
@@ -851,7 +899,7 @@ func TestWideSnapshot(t *testing.T) {
 	var writers, readers sync.WaitGroup
 	var stored, written atomic.Uint64
 	var done atomic.Bool
-	const writes = 20_000
+	const writes = 100_000
 	for range 2 {
 		writers.Go(func() {
 			for range writes {

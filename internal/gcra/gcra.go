@@ -105,6 +105,10 @@ func Admit(tat, at, cost uint64) (next uint64) {
 	return max(tat, at) + cost
 }
 
+// Latest is the later of a reading and of the earliest one at which the
+// theoretical arrival time can have been reached.
+func (m *Meter) Latest(tat, at uint64) uint64 { return max(at+m.size, tat) - m.size }
+
 // Refund is the theoretical arrival time after giving back what was charged at
 // the reading then and still counts. What has flowed in since may have been
 // lost to a full bucket, so that much is not given back.

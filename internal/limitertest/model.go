@@ -115,7 +115,12 @@ func (b *bucket) Refund(now time.Duration, d ratelimit.Decision) {
 	if !d.Allowed || !possible(d.N, b.burst) {
 		return
 	}
-	since := atLeast0(sub(b.flowed(now), b.flowed(d.At)))
+	// A state that is full only later than now was reached at a later time.
+	latest := sub(b.full, b.units(b.burst))
+	if flowed := b.flowed(now); latest.Cmp(flowed) < 0 {
+		latest = flowed
+	}
+	since := atLeast0(sub(latest, b.flowed(d.At)))
 	given := atLeast0(sub(b.units(d.N), since))
 	b.full = atLeast0(sub(b.full, given))
 }
