@@ -305,6 +305,23 @@ func TestAllSameLimiterTwice(t *testing.T) {
 	take(1, ratelimit.Decision{RetryAfter: 100 * ms, ResetAfter: 900 * ms})
 }
 
+// TestAllSameLimiterThrice asks for so many that three times as many wrap around
+// to two.
+func TestAllSameLimiterThrice(t *testing.T) {
+	a := bucket(10, time.Second, clock.NewFake())
+	l := ratelimit.All(a, a, a)
+	n := math.MaxUint/3 + 1
+	if d := l.Take(n); d.Allowed || d.RetryAfter != ratelimit.Never {
+		t.Errorf("Take(%d) = %+v", n, d)
+	}
+	if err := l.WaitN(t.Context(), n); !errors.Is(err, ratelimit.ErrExceedsLimit) {
+		t.Errorf("WaitN(%d) = %v, want %v", n, err, ratelimit.ErrExceedsLimit)
+	}
+	if got := a.Peek(0).Remaining; got != 10 {
+		t.Errorf("%d remain, want 10", got)
+	}
+}
+
 // unrefundable is a limiter, but not a Refunder.
 type unrefundable struct{ ratelimit.Limiter }
 
@@ -436,6 +453,29 @@ func TestAllWaitsInOrderOfArrival(t *testing.T) {
 		want := []leaving{{0, 0}, {1, 0}, {2, s / 2}, {3, s}, {4, 3 * s / 2}, {5, 2 * s}, {6, 10 * s}, {7, 20 * s}, {8, 30 * s}, {9, 40 * s}}
 		if diff := cmp.Diff(want, left); diff != "" {
 			t.Errorf("waiters left: (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestAllNobodyOvertakes has one wait for two where there is room for one.
+func TestAllNobodyOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := clock.NewFake()
+		a := bucket(2, time.Second, fake)
+		l := ratelimit.All(a)
+		l.Allow()
+		ctx, cancel := context.WithCancel(t.Context())
+		go l.WaitN(ctx, 2)
+		synctest.Wait()
+		if l.Allow() || l.Take(1).Allowed || l.Peek(1).Allowed {
+			t.Error("one who comes later is admitted")
+		}
+		if d := l.Take(1); d.RetryAfter <= 0 || d.Remaining != 0 {
+			t.Errorf("Take(1) behind the line = %+v", d)
+		}
+		cancel()
+		if synctest.Wait(); !l.Allow() {
+			t.Error("Allow is refused when nobody waits any more")
 		}
 	})
 }

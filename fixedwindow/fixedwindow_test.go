@@ -542,6 +542,9 @@ func TestRefundIsCapped(t *testing.T) {
 			l.Refund(ratelimit.Decision{Allowed: true, N: 10, At: at, ResetAfter: reset}) // made up
 		}
 	}
+	if got := state(l.state.Load()); got != 0 {
+		t.Errorf("after refunds of more than was taken the state is %#x, want 0", got)
+	}
 	if got, want := l.Peek(0), (ratelimit.Decision{Allowed: true, Limit: 10, Remaining: 10}); got != want {
 		t.Errorf("after refunds of more than was taken Peek(0) = %+v, want %+v", got, want)
 	}

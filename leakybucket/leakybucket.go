@@ -12,7 +12,9 @@
 // any interval of length t at most 1 + Limit·t/Window of them. At most Capacity
 // events wait in line, not counting one that need not wait; beyond that WaitN
 // returns an error that wraps [ratelimit.ErrQueueFull] at once. A WaitN of n
-// events leaves as a whole, and the next in line n·Window/Limit later.
+// events leaves as a whole, and the next in line n·Window/Limit later, at the next
+// whole nanosecond: at a million events a second that can lose a thousandth of
+// the rate.
 //
 // # Cost
 //

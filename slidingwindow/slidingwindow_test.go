@@ -290,6 +290,39 @@ func TestAgainstDefinition(t *testing.T) {
 	}
 }
 
+// TestAgainstDefinitionAtScale is the same with limits and windows whose products
+// need more than 64 bits.
+func TestAgainstDefinitionAtScale(t *testing.T) {
+	rng := rand.New(rand.NewPCG(16, 17))
+	for range 2000 {
+		window := int64(1) << rng.IntN(59)
+		window += rng.Int64N(window)
+		window = min(window, int64(span.MaxWindow))
+		limit := 1 + rng.Int64N(min(window, math.MaxInt32))
+		h := newHand(time.Unix(rng.Int64N(1e9), 0))
+		m := &model{limit: limit, window: window, epoch: h.epoch.UnixNano(), used: map[int64]int64{}}
+		m.latest = m.epoch / window
+		l := MustNew(Config{Limit: int(limit), Window: time.Duration(window), Clock: h})
+		for range 20 {
+			if h.now += time.Duration(rng.Int64N(window)); h.now > maxNow-3*time.Duration(window) {
+				break
+			}
+			n, now := 1+rng.Int64N(limit), int64(h.now)
+			want := m.take(now, n)
+			d := l.Take(int(n))
+			if d.Allowed != want {
+				t.Fatalf("%d per %dns: at %d Take(%d) = %+v, want Allowed %v", limit, window, now, n, d, want)
+			}
+			if left := int64(d.Remaining); left < 0 || left > 0 && !m.fits(now, left) || m.fits(now, left+1) {
+				t.Fatalf("%d per %dns: at %d Take(%d) = %+v: that many do not remain", limit, window, now, n, d)
+			}
+			if retry := int64(d.RetryAfter); !want && (!m.fits(now+retry, n) || m.fits(now+retry-1, n)) {
+				t.Fatalf("%d per %dns: at %d Take(%d) = %+v: that is not when to retry", limit, window, now, n, d)
+			}
+		}
+	}
+}
+
 // TestWorstCase takes a whole limit at the end of a window and all that it can
 // in the next: nearly twice the limit in one window's time, and never more.
 func TestWorstCase(t *testing.T) {

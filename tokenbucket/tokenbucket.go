@@ -5,7 +5,9 @@
 //
 // In any interval of length t at most Burst + Limit·t/Window events are
 // admitted, to within one nanosecond of the clock, and in the long run all that
-// the rate allows, to within one part in 10^17. The worst case right after a
+// the rate allows. With a Burst of 1 each event waits for the next whole
+// nanosecond, which loses up to a thousandth of the rate at a million events a
+// second; with a larger one nothing is lost. The worst case right after a
 // pause is the whole Burst at one instant and the rate from there on: with the
 // default Burst that is nearly 2·Limit in one Window.
 //

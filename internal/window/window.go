@@ -70,8 +70,9 @@ func (g *Grid) Until(now time.Duration, index, after, elapsed uint64) time.Durat
 // unless now was late, or the end is beyond the clock's range.
 func (g *Grid) Charged(now, untilEnd time.Duration) uint64 {
 	index := g.Index(g.Time(now))
-	if untilEnd > 0 && untilEnd <= span.MaxNow-min(now, span.MaxNow) {
-		index = max(index, g.Index(g.Time(now+untilEnd-1)))
+	// The sum may overflow: then it is less than now.
+	if last := now + untilEnd - 1; untilEnd > 0 && last >= now && last <= span.MaxNow {
+		index = max(index, g.Index(g.Time(last)))
 	}
 	return index
 }
