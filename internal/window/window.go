@@ -71,7 +71,7 @@ func (g *Grid) Until(now time.Duration, index, after, elapsed uint64) time.Durat
 func (g *Grid) Charged(now, untilEnd time.Duration) uint64 {
 	index := g.Index(g.Time(now))
 	// The sum may overflow: then it is less than now.
-	if last := now + untilEnd - 1; untilEnd > 0 && last >= now && last <= span.MaxNow {
+	if last := now + untilEnd - 1; untilEnd > 0 && untilEnd < span.Never && last >= now && last <= span.MaxNow {
 		index = max(index, g.Index(g.Time(last)))
 	}
 	return index
