@@ -165,7 +165,11 @@ func (l *Limiter) Refund(d ratelimit.Decision) {
 		return
 	}
 	// An admission weighs until the end of the window after its own.
-	charged := l.grid.Charged(d.At, d.ResetAfter-time.Duration(l.grid.Width()))
+	untilEnd := d.ResetAfter
+	if untilEnd != ratelimit.Never {
+		untilEnd -= time.Duration(l.grid.Width())
+	}
+	charged := l.grid.Charged(d.At, untilEnd)
 	for {
 		s, word := l.cell.load()
 		switch charged {
