@@ -17,7 +17,9 @@ import (
 // when others take from them at the same time.
 //
 // Its decision is the one that refuses the longest, else the one with the least
-// remaining. An All of nothing admits everything. An All inside an All is
+// remaining; all fields are that limiter's own, so that Limit and ResetAfter say
+// nothing of the others. An All is itself neither a [Refunder] nor a [Resetter]:
+// keep and refund the limiters' own decisions where that is needed. An All of nothing admits everything. An All inside an All is
 // flattened. The same limiter named twice is charged twice.
 //
 // A wait sleeps on the clock of the limiter that refuses, if that has a method

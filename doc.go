@@ -27,10 +27,10 @@
 //	               leaks. Wait: one by one, at least      Limit; Wait:                   Wait spaces them evenly
 //	               Window/Limit apart                     1+Limit
 //	fixedwindow    Limit in each aligned window           2·Limit       one word         for quotas that begin anew
-//	                                                                                     at midnight or on the hour
-//	slidingwindow  Limit, counting the window before      2·Limit,      one word, or     for a limit per trailing
-//	               by how much of it is still covered     in practice   four for very    window that is cheap and
-//	                                                      near Limit    large limits     nearly exact
+//	                                                                                     on the hour or at midnight UTC
+//	slidingwindow  Limit, counting the window before      2·Limit;      one word, or     for a limit per trailing
+//	               by how much of it is still covered     bursts reach  four for very    window that is cheap and
+//	                                                      1.5·Limit     large limits     near enough
 //	slidinglog     Limit in every trailing window         Limit         16 bytes per     when the limit must never
 //	                                                                    admission        be exceeded
 //
@@ -94,8 +94,9 @@
 //	limiter.Allow()            // true
 //
 // A test of code that waits starts it, calls fake.BlockUntil(ctx, 1), and then
-// moves the clock. The system clock keeps a testing/synctest bubble's time, if
-// the limiter is made inside the bubble.
+// moves the clock. Of a line, only the first sleeps. A context's deadline is real
+// time even so: give such a Wait a context without one. The system clock keeps a
+// testing/synctest bubble's time, if the limiter is made inside the bubble.
 //
 // # Cost, and many cores
 //
@@ -110,16 +111,19 @@
 // to the core that makes it, which takes some tens of nanoseconds within a
 // socket and one to several hundred across sockets, and only one core can have
 // it at a time. So one limiter admits some 10 to 20 million events a second on
-// one socket however many cores ask, and fewer across several. On two cores that
-// does not show yet, since the clock costs as much; on 64 it does:
+// one socket however many cores ask, and fewer across several. On two cores,
+// which were measured, that does not show yet, since the clock costs as much; on
+// 64, which were not, expect it to:
 //
 //   - Below a few million admissions a second, do nothing. The limit itself keeps
 //     admissions rare, and refusals scale.
 //   - If the clock is the larger part, use a [clock.Coarse]: an admission becomes
 //     little more than its compare-and-swap. It does not help where that is
-//     contended, nor for refusals, which read the real clock first.
+//     contended; and a refusal, which reads the real clock and stores it, becomes
+//     a fifth to a half dearer and no longer scales.
 //   - Beyond, make a limiter per shard of what is limited: per key, tenant or
-//     connection, if the limits are theirs. That is exact.
+//     connection, if the limits are theirs. That is exact. The example PerClient
+//     shows a map of them.
 //   - Splitting one limit over k limiters, each with Limit/k, is the last resort.
 //     The bound widens where rounding adds to the parts (each is at least 1), a
 //     caller may be refused by one part while others have room, and whoever waits

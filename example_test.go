@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ratekeep/ratelimit"
@@ -16,7 +17,7 @@ import (
 
 func Example() {
 	// A strategy is swapped by changing the package's name: slidinglog.New,
-	// fixedwindow.New…
+	// fixedwindow.New… All configs have a Limit, a Window and a Clock.
 	fake := clock.NewFake() // leave Clock out for real time
 	limiter, err := tokenbucket.New(tokenbucket.Config{Limit: 2, Window: time.Second, Clock: fake})
 	if err != nil {
@@ -133,4 +134,42 @@ func ExampleLimiter_errors() {
 	// too many: true
 	// too late: true
 	// given up: true
+}
+
+// A limit for each client is a map of limiters, which share a clock. Whatever is
+// as good as new may be forgotten without anyone noticing, and nothing else.
+func Example_perClient() {
+	fake := clock.NewFake() // clock.System() for real time
+	var mu sync.Mutex
+	clients := make(map[string]*tokenbucket.Limiter)
+
+	allow := func(client string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		limiter, ok := clients[client]
+		if !ok {
+			limiter = tokenbucket.MustNew(tokenbucket.Config{Limit: 2, Window: time.Minute, Clock: fake})
+			clients[client] = limiter
+		}
+		return limiter.Allow()
+	}
+	forget := func() { // now and then
+		mu.Lock()
+		defer mu.Unlock()
+		for client, limiter := range clients {
+			if limiter.Peek(0).ResetAfter == 0 {
+				delete(clients, client)
+			}
+		}
+	}
+
+	fmt.Println(allow("alice"), allow("alice"), allow("alice"), allow("bob"))
+	fake.Advance(45 * time.Second)
+	forget()
+	fmt.Println("kept:", len(clients)) // bob's is full again
+	fmt.Println(allow("alice"), allow("alice"), allow("bob"))
+	// Output:
+	// true true false true
+	// kept: 1
+	// true false true
 }

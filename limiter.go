@@ -35,7 +35,8 @@ type Limiter interface {
 	// arrival; one that gives up leaves neither a debt nor a gap. It returns
 	// the context's error if that is done first, an error that wraps
 	// [ErrWouldExceedDeadline] as soon as it is known that the context's
-	// deadline comes before the admission, and one that wraps
+	// deadline, which is real time whatever the limiter's clock, does not come
+	// after the admission, and one that wraps
 	// [ErrExceedsLimit] if n can never be admitted. A call that returns an
 	// error has consumed nothing.
 	WaitN(ctx context.Context, n int) error

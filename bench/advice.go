@@ -49,7 +49,7 @@ func advise(res *results) (all []advice) {
 			a.When = fmt.Sprintf("if a quota per %s of the wall clock is wanted that is easy to explain, and twice as much astride an edge does no harm", window)
 			a.Seen += most + "."
 		case "slidingwindow":
-			a.When = "if the limit should hold nearly always, in a few bytes"
+			a.When = "if the limit should hold for steady traffic, and not be far exceeded by bursts, in a few bytes"
 			a.Seen += most + "."
 		case "slidinglog":
 			a.When = fmt.Sprintf("if the limit must hold in every window of %s, whatever comes", window)

@@ -90,7 +90,7 @@ func (c *cost) goals(with []strategy) []goal {
 	goals = append(goals, coarse,
 		// No goal, but the measure of the one before: what a compare-and-swap
 		// alone costs depends on the machine more than reading the clock does.
-		ratio("granted ÷ floor, coarse clock", 0, 0, func(s string) (rowID, rowID) {
+		ratio("granted ÷ (read + CAS), coarse", 0, 0, func(s string) (rowID, rowID) {
 			return rowID{s, allow, granted, coarseClock, false}, casCoarse
 		}),
 		ratio("Take ÷ Allow", 1.15, 1.25, func(s string) (rowID, rowID) {

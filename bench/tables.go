@@ -47,7 +47,7 @@ func (c *cost) tables() []table {
 	cores := plural(c.Cores, "core")
 	all := table{
 		Title: fmt.Sprintf("Cost of Allow: nanoseconds per call, medians of %d interleaved rounds", c.Rounds),
-		Head:  []string{"", "granted", "÷ floor", "refused", "÷ floor", cores + ": granted", "refused", "allocs", "bytes "},
+		Head:  []string{"", "granted", "÷ floor", "refused", "÷ floor", cores + ": granted", cores + ": refused", "allocs", "bytes "},
 		Note: fmt.Sprintf("The floor of a grant is %q, that of a refusal %q. With %s, as many goroutines call one limiter, "+
 			"and the figure is the time from one answer to the next. Bytes are per limiter, or per key (*) "+
 			"for those that are tables of keys; a clock of its own adds %.0f to one of ours. slidinglog grows by %.0f bytes for each admission it remembers; here it "+
@@ -78,9 +78,9 @@ func (c *cost) tables() []table {
 
 	more := table{
 		Title: "Cost of the other verbs, and of Allow with a coarse clock: nanoseconds per call, same rounds",
-		Head:  []string{"", "Take", "Wait", "coarse: granted", "refused", cores + ": granted", "refused", "allocs: Take", "Wait"},
+		Head:  []string{"", "Take", "Wait", "coarse: granted", "refused", "coarse, " + cores + ": granted", "refused", "allocs: Take", "Wait"},
 		Note: "Take and Wait are granted, with the system clock; nobody else waits. The other columns are Allow with clock.Coarse at " +
-			"1 ms. Before it refuses, a limiter on a coarse clock reads the real time.",
+			"1 ms. Before it refuses, a limiter on a coarse clock reads the real time and stores it, so a refusal is dearer with it.",
 	}
 	for _, name := range c.names() {
 		id := func(verb string, p path, clk string, cores bool) rowID { return rowID{name, verb, p, clk, cores} }
@@ -126,7 +126,7 @@ func (c *cost) warning() string {
 		return ""
 	}
 	cores := plural(c.Cores, "core")
-	return fmt.Sprintf("OTHER PROGRAMS KEPT THE MACHINE BUSY: %s read the clock hardly faster than one, so what was timed on %s tells little. ", cores, cores)
+	return fmt.Sprintf("SOMETHING ELSE KEPT THE MACHINE BUSY, other programs or a quota: %s read the clock hardly faster than one, so what was timed on %s tells little; run it again on an idle machine. ", cores, cores)
 }
 
 // names are the timed implementations in order: floors, strategies, peers.
@@ -145,7 +145,7 @@ func goalTable(res *results) table {
 		Title: "Goals of cost: ratios in one run, medians of the ratios in each round",
 		Head:  []string{"", "goal"},
 		Note: res.Cost.warning() + fmt.Sprintf("* the goal is not met. read: %q; read + CAS: %q. All are Allow unless another verb is named. "+
-			"With the coarse clock, %.2f of the floor meets the goal too, except for the log.", floorRead, floorCAS, coarseFloor),
+			"With the coarse clock, %.2f of the read + CAS with the system clock meets the goal too, except for the log.", floorRead, floorCAS, coarseFloor),
 	}
 	for _, r := range res.Goals[0].Results {
 		t.Head = append(t.Head, r.Strategy)
@@ -254,7 +254,7 @@ func printResults(w io.Writer, res *results, o options) {
 // behaviourNote says how to read the tables of behaviour.
 func behaviourNote(res *results) string {
 	s := fmt.Sprintf("most in %s: the most that was admitted in any trailing window of that length, of the limit that was meant; "+
-		"! is above it. in a row: the most refusals one after another. told to wait: the median of what refused callers were told.",
+		"! is above it. in a row: the most refusals one after another. told to wait, at most: the median and the longest of what refused callers were told. %%: refused, of what was asked.",
 		short(res.Settings.Window))
 	if res.Log != nil {
 		s += " clients: how many were refused at least once. In a log, the most in a window and in a row are of one client."

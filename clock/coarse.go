@@ -16,7 +16,8 @@ import (
 // spinning goroutines that can be many milliseconds. It is never early. The
 // limiters of this module therefore only ever grant on a coarse reading: before
 // they refuse they call [Coarse.Refresh], so a refusal costs a reading of the
-// real clock, and no event is refused for the clock's lateness.
+// real clock and a store of it, more than with the system clock, and no event is
+// refused for the clock's lateness. It pays where most is granted.
 //
 // Close stops the background goroutine.
 type Coarse struct {

@@ -16,6 +16,11 @@ import (
 //	fake.Advance(time.Second)
 //
 // Nothing in that takes real time, and nothing in it depends on the scheduler.
+//
+// The deadline of a context is real time all the same. A limiter that is told to
+// wait for a fake hour, with a context that has a second left, refuses at once.
+// Such a test gives it a context without a deadline, such as t.Context(), or
+// runs in a testing/synctest bubble with the system clock.
 type Fake struct {
 	now atomic.Int64
 

@@ -40,8 +40,9 @@ type Config struct {
 	Window time.Duration
 
 	// Offset moves the windows' edges away from multiples of Window since the
-	// Unix epoch. It counts modulo Window and may be negative: for days that
-	// begin at 06:00 UTC it is 6h.
+	// Unix epoch, which are UTC: a day begins at midnight UTC, and a week of 7
+	// days on a Thursday. It counts modulo Window and may be negative. For days
+	// that begin at 06:00 UTC it is 6h, for weeks that begin on Monday 4 days.
 	Offset time.Duration
 
 	// Clock is what time is read from. nil means a system clock of the
@@ -51,7 +52,7 @@ type Config struct {
 
 // Limiter is a fixed window. It implements [ratelimit.Limiter],
 // [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
-// concurrent use. It must not be copied.
+// concurrent use. It is made by New, and must not be copied.
 type Limiter struct {
 	state atomic.Uint64 // a state
 	queue fifo.Queue

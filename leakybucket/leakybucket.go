@@ -51,7 +51,8 @@ type Config struct {
 
 	// Capacity is the most events that the bucket holds, and so the most that
 	// Allow ever admits at once; and the most that wait in line. 0 means
-	// Limit. It must leak out within 18 years.
+	// Limit. The largest leaks out in 18 to 36 years, by the rate; New's error
+	// names it.
 	Capacity int
 
 	// Clock is what time is read from. nil means a system clock of the
@@ -61,7 +62,7 @@ type Config struct {
 
 // Limiter is a leaky bucket. It implements [ratelimit.Limiter],
 // [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
-// concurrent use. It must not be copied.
+// concurrent use. It is made by New, and must not be copied.
 type Limiter struct {
 	tat   atomic.Uint64 // theoretical arrival time, in units of the meter
 	queue fifo.Queue

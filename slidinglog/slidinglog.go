@@ -10,8 +10,9 @@
 // # Cost
 //
 // The state is the admissions themselves: 16 bytes for each that still counts,
-// fewer where several were admitted at one reading of the clock. The memory
-// grows as needed up to Limit entries, and is kept until Reset.
+// up to twice that while the memory grows, and fewer where several were admitted
+// at one reading of the clock. It grows as needed up to Limit entries, and is
+// kept until Reset.
 //
 // An admission takes a short lock. Admissions are at most Limit per Window by
 // definition; the flood is refusals, and they read the clock and one atomic
@@ -51,7 +52,7 @@ type Config struct {
 
 // Limiter is a sliding log. It implements [ratelimit.Limiter],
 // [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
-// concurrent use. It must not be copied.
+// concurrent use. It is made by New, and must not be copied.
 type Limiter struct {
 	// What a refusal reads. Nothing is admitted before fullUntil, which is 0
 	// unless the log is full; then the log is empty at emptyFrom. Written with

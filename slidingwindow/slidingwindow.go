@@ -12,11 +12,13 @@
 // At most Limit events in each aligned window, and at most 2·Limit in any
 // Window at the very worst: if all of the previous window's events came at its
 // end, where the weighting took them to be spread evenly, this window can be
-// used up early. If they were spread evenly indeed, the bound is Limit. On real
-// traffic it is close to that; slidinglog is exact.
+// used up early. Bursts of random traffic reach about 1.5·Limit. If events are
+// spread evenly indeed, the bound is Limit. slidinglog is exact.
 //
-// In the long run less than Limit per Window may be admitted to a caller who
-// takes all there is: each window's use weighs on the next.
+// In the long run less than Limit per Window may be admitted, since each window's
+// use weighs on the next: to a steady caller who takes all there is, one event
+// less in each; to one who asks for the whole Limit at once at the beginning of
+// each window, half, every other time.
 //
 // # Cost
 //
@@ -59,7 +61,7 @@ type Config struct {
 
 // Limiter is a sliding window counter. It implements [ratelimit.Limiter],
 // [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
-// concurrent use. It must not be copied.
+// concurrent use. It is made by New, and must not be copied.
 type Limiter struct {
 	cell  cell
 	queue fifo.Queue

@@ -44,7 +44,8 @@ type Config struct {
 	Window time.Duration
 
 	// Burst is the most tokens that are kept, and so the most events that are
-	// ever admitted at once. 0 means Limit. It must fill within 18 years.
+	// ever admitted at once. 0 means Limit. The largest fills in 18 to 36
+	// years, by the rate; New's error names it.
 	Burst int
 
 	// Clock is what time is read from. nil means a system clock of the
@@ -54,7 +55,7 @@ type Config struct {
 
 // Limiter is a token bucket. It implements [ratelimit.Limiter],
 // [ratelimit.Refunder] and [ratelimit.Resetter]. All methods are safe for
-// concurrent use. It must not be copied.
+// concurrent use. It is made by New, and must not be copied.
 type Limiter struct {
 	tat   atomic.Uint64 // theoretical arrival time, in units of the meter
 	queue fifo.Queue
