@@ -153,7 +153,7 @@ func chooseFrom(text string, known []string) ([]string, error) {
 	for name := range strings.SplitSeq(text, ",") {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(known, name) || slices.Contains(names, name) {
-			return nil, fmt.Errorf("want some of %s, each once, with commas between them", strings.Join(known, ", "))
+			return nil, fmt.Errorf("%q: want some of %s, each once, with commas between them", name, strings.Join(known, ", "))
 		}
 		names = append(names, name)
 	}
