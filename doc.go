@@ -111,9 +111,10 @@
 // to the core that makes it, which takes some tens of nanoseconds within a
 // socket and one to several hundred across sockets, and only one core can have
 // it at a time. So one limiter admits some 10 to 20 million events a second on
-// one socket however many cores ask, and fewer across several. On two cores,
-// which were measured, that does not show yet, since the clock costs as much; on
-// 64, which were not, expect it to:
+// one socket however many cores ask, and fewer across several. Two cores, which
+// were measured, show it already: one of them alone admits an event every 41 ns,
+// both together one every 70 ns, where the bare compare-and-swap takes 63; while
+// they refuse one every 38 and every 19 ns. 64 cores were not measured. There:
 //
 //   - Below a few million admissions a second, do nothing. The limit itself keeps
 //     admissions rare, and refusals scale.
