@@ -27,8 +27,10 @@ import (
 // have it, and a method Delay(ahead, n int) time.Duration, by which RetryAfter
 // counts those who wait. Those who wait on one All are served in order of arrival. While they
 // wait they are not in line at the limiters themselves, so who waits there, or
-// asks there, may come first; and a Refund or Reset there is seen when the sleep
-// ends.
+// asks there, may come first; and whatever frees room there, be it a Refund, a
+// Reset or a waiter that gives up, is seen when the sleep ends. Of several Alls
+// that share limiters and take from them at the same time, each may refuse
+// because of what the other takes and refunds.
 //
 // All panics if one of the limiters is not a [Refunder]; the panic names its
 // position.
@@ -191,6 +193,7 @@ func (a *all) takeFrom(i, n int) (d Decision, by int) {
 	switch {
 	case !rest.Allowed:
 		m.limiter.Refund(taken)
+		a.queue.Wake() // the first in line may have found this limiter charged
 		return rest, by
 	case rest.Remaining < d.Remaining:
 		return rest, by

@@ -102,7 +102,7 @@
 //
 // A decision of the four one-word kinds costs a reading of the clock and, if it
 // admits, one compare-and-swap; the README has the figures. Nothing allocates
-// but a wait that really blocks, and the growth of the log. No limiter starts a
+// but a wait that really blocks, the growth of the log, and an error. No limiter starts a
 // goroutine.
 //
 // With many cores the two outcomes part ways. A refusal only reads: the line of

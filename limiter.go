@@ -14,7 +14,8 @@ import (
 // RetryAfter of [Never], or an error that wraps [ErrExceedsLimit], and changes
 // nothing either.
 //
-// While somebody waits, Allow and Take refuse rather than overtake.
+// While somebody waits, Allow and Take refuse rather than overtake. RetryAfter is
+// then a lower bound, save that it may count whoever is admitted at that moment.
 type Limiter interface {
 	// Allow is AllowN(1).
 	Allow() bool

@@ -64,6 +64,15 @@ func (c *Coarse) Refresh() time.Duration {
 	}
 }
 
+// Refreshed is the reading that a limiter may refuse by: c.Refresh() if c is
+// coarse, and c.Now() if not.
+func Refreshed(c Clock) time.Duration {
+	if coarse, late := c.(*Coarse); late {
+		return coarse.Refresh()
+	}
+	return c.Now()
+}
+
 // Close stops the background goroutine. Afterwards Now moves only when Refresh
 // is called. Close may be called more than once.
 func (c *Coarse) Close() {

@@ -105,7 +105,7 @@ func (l *Limiter) AllowN(n int) bool {
 // Take is AllowN with the reasons.
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
-		l.answer(&d, l.clock.Now(), state(l.state.Load()), n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, n == 0)
 		return d
 	}
 	l.take(n, &d)
@@ -114,11 +114,11 @@ func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 
 // Peek answers what Take would, and counts nothing.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	now, s := l.clock.Now(), state(l.state.Load())
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
-		l.answer(&d, now, s, n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, n == 0)
 		return d
 	}
+	now, s := l.clock.Now(), state(l.state.Load())
 	next, ok := l.next(s, now, n)
 	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
@@ -186,7 +186,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 		return l.Peek(n).RetryAfter
 	}
 	var d ratelimit.Decision
-	l.answer(&d, l.clock.Now(), state(l.state.Load()), n, ahead, n == 0)
+	l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, n == 0)
 	return d.RetryAfter
 }
 
@@ -249,7 +249,7 @@ func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 // delay is the wait for n events behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
 	var d ratelimit.Decision
-	l.answer(&d, l.clock.Now(), state(l.state.Load()), n, ahead, false)
+	l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, false)
 	return d.RetryAfter
 }
 

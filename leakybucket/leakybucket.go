@@ -113,7 +113,7 @@ func (l *Limiter) AllowN(n int) bool {
 // Take is AllowN with the reasons.
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
-		l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
 		return d
 	}
 	l.take(n, l.meter.Size(), &d)
@@ -122,11 +122,11 @@ func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 
 // Peek answers what Take would, and puts nothing in.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	now, tat := l.clock.Now(), l.tat.Load()
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
-		l.answer(&d, now, tat, n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
 		return d
 	}
+	now, tat := l.clock.Now(), l.tat.Load()
 	conforms := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
 	if coarse, late := l.clock.(*clock.Coarse); late && l.meter.At(now) < conforms {
 		now = coarse.Refresh()
@@ -201,7 +201,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 		return l.Peek(n).RetryAfter
 	}
 	var d ratelimit.Decision
-	l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+	l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
 	return d.RetryAfter
 }
 
@@ -267,7 +267,7 @@ func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 // delay is the wait until all that is in the bucket, and all that is ahead in
 // line, has leaked out.
 func (l *Limiter) delay(ahead, _ int) time.Duration {
-	now, tat := l.clock.Now(), l.tat.Load()
+	now, tat := clock.Refreshed(l.clock), l.tat.Load()
 	return l.meter.Until(now, l.meter.Behind(tat, l.meter.At(now), ahead))
 }
 
@@ -281,7 +281,10 @@ func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, tat uint64, n
 	d.Limit = l.capacity
 	var gone uint64 // when the last in line has left
 	if ahead > 0 {
-		gone = l.meter.Behind(tat, at, ahead-min(ahead, l.queue.Last()))
+		// Those in line here leave one by one; others only fill the bucket.
+		if own := min(ahead, l.queue.Ahead()); own > 0 {
+			gone = l.meter.Behind(tat, at, own-min(own, l.queue.Last()))
+		}
 		tat = l.meter.Behind(tat, at, ahead)
 	} else {
 		d.Remaining = l.meter.Remaining(tat, at)

@@ -16,9 +16,9 @@
 //
 // An admission takes a short lock. Admissions are at most Limit per Window by
 // definition; the flood is refusals, and they read the clock and one atomic
-// word, write nothing and take no lock. Only a Take or Peek that is refused for
-// more than one event, or although there is room for fewer, looks into the log
-// under the lock; that takes a binary search. Refund takes time linear in the
+// word, write nothing and take no lock. Only those for more than one event look
+// into the log under the lock, by a binary search: AllowN where there is room for
+// fewer, Take and Peek to say how long to wait. Refund takes time linear in the
 // admissions since. Nothing but a wait that blocks allocates, the log's growth
 // apart.
 package slidinglog
@@ -185,7 +185,7 @@ func (l *Limiter) allow(n int) bool {
 		return false
 	}
 	now := l.clock.Now()
-	if int64(max(now, 0)) >= l.fullUntil.Load() && l.admit(now, n) {
+	if l.admit(now, n) {
 		return true
 	}
 	// A late reading may grant, but not refuse.
@@ -195,6 +195,9 @@ func (l *Limiter) allow(n int) bool {
 
 // admit logs n events if there is room for them.
 func (l *Limiter) admit(now time.Duration, n int) bool {
+	if int64(max(now, 0)) < l.fullUntil.Load() {
+		return false
+	}
 	l.mu.Lock()
 	t, gone := l.view(now)
 	used := l.log.events(gone) + uint64(n)

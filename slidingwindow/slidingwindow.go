@@ -115,7 +115,7 @@ func (l *Limiter) AllowN(n int) bool {
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.limit) {
 		s, _ := l.cell.load()
-		l.answer(&d, l.clock.Now(), s, n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, n == 0)
 		return d
 	}
 	l.take(n, &d)
@@ -124,12 +124,12 @@ func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 
 // Peek answers what Take would, and counts nothing.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	now := l.clock.Now()
 	s, _ := l.cell.load()
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.limit) {
-		l.answer(&d, now, s, n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, n == 0)
 		return d
 	}
+	now := l.clock.Now()
 	next, ok := l.next(s, now, n)
 	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
@@ -210,7 +210,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 	}
 	var d ratelimit.Decision
 	s, _ := l.cell.load()
-	l.answer(&d, l.clock.Now(), s, n, ahead, n == 0)
+	l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, n == 0)
 	return d.RetryAfter
 }
 
@@ -283,7 +283,7 @@ func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 func (l *Limiter) delay(ahead, n int) time.Duration {
 	var d ratelimit.Decision
 	s, _ := l.cell.load()
-	l.answer(&d, l.clock.Now(), s, n, ahead, false)
+	l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, false)
 	return d.RetryAfter
 }
 

@@ -106,7 +106,7 @@ func (l *Limiter) AllowN(n int) bool {
 // Take is AllowN with the reasons.
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
-		l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
 		return d
 	}
 	l.take(n, &d)
@@ -115,11 +115,11 @@ func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 
 // Peek answers what Take would, and takes nothing.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	now, tat := l.clock.Now(), l.tat.Load()
 	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
-		l.answer(&d, now, tat, n, ahead, n == 0)
+		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
 		return d
 	}
+	now, tat := l.clock.Now(), l.tat.Load()
 	conforms := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
 	if coarse, late := l.clock.(*clock.Coarse); late && l.meter.At(now) < conforms {
 		now = coarse.Refresh()
@@ -191,7 +191,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 		return l.Peek(n).RetryAfter
 	}
 	var d ratelimit.Decision
-	l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, n == 0)
+	l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
 	return d.RetryAfter
 }
 
@@ -255,7 +255,7 @@ func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 // delay is the wait for n tokens behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
 	var d ratelimit.Decision
-	l.answer(&d, l.clock.Now(), l.tat.Load(), n, ahead, false)
+	l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, false)
 	return d.RetryAfter
 }
 

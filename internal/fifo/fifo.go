@@ -65,7 +65,8 @@ type Request struct {
 // is there: one who joins the line at the same time has not arrived first.
 func (q *Queue) Empty() bool { return q.length.Load() == 0 }
 
-// Ahead is how many events those in line wait for; 0 if nobody does.
+// Ahead is how many events those in line wait for; 0 if nobody does. One that is
+// being served counts until it has left.
 func (q *Queue) Ahead() int {
 	if q.Empty() {
 		return 0
