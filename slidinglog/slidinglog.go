@@ -185,19 +185,23 @@ func (l *Limiter) allow(n int) bool {
 		return false
 	}
 	now := l.clock.Now()
-	if l.admit(now, n) {
+	if !l.full(now) && l.admit(now, n) {
 		return true
 	}
-	// A late reading may grant, but not refuse.
 	coarse, late := l.clock.(*clock.Coarse)
-	return late && l.admit(coarse.Refresh(), n)
+	if !late {
+		return false
+	}
+	// A late reading may grant, but not refuse.
+	now = coarse.Refresh()
+	return !l.full(now) && l.admit(now, n)
 }
+
+// full reports whether nothing is admitted at now, without the lock.
+func (l *Limiter) full(now time.Duration) bool { return int64(max(now, 0)) < l.fullUntil.Load() }
 
 // admit logs n events if there is room for them.
 func (l *Limiter) admit(now time.Duration, n int) bool {
-	if int64(max(now, 0)) < l.fullUntil.Load() {
-		return false
-	}
 	l.mu.Lock()
 	t, gone := l.view(now)
 	used := l.log.events(gone) + uint64(n)
