@@ -113,7 +113,7 @@
 // it at a time. So one limiter admits some 10 to 20 million events a second on
 // one socket however many cores ask, and fewer across several. Two cores, which
 // were measured, show it already: one of them alone admits an event every 41 ns,
-// both together one every 70 ns, where the bare compare-and-swap takes 63; while
+// both together one every 63 ns, as a bare compare-and-swap does; while
 // they refuse one every 38 and every 19 ns. 64 cores were not measured. There:
 //
 //   - Below a few million admissions a second, do nothing. The limit itself keeps
