@@ -19,18 +19,21 @@ import (
 // Its decision is the one that refuses the longest, else the one with the least
 // remaining; all fields are that limiter's own, so that Limit and ResetAfter say
 // nothing of the others. An All is itself neither a [Refunder] nor a [Resetter]:
-// keep and refund the limiters' own decisions where that is needed. An All of nothing admits everything. An All inside an All is
-// flattened. The same limiter named twice is charged twice.
+// keep and refund the limiters' own decisions where that is needed. An All of
+// nothing admits everything. An All inside an All is flattened. The same limiter
+// named twice is charged twice.
 //
 // A wait sleeps on the clock of the limiter that refuses, if that has a method
 // Clock() clock.Clock, and else on a system clock. The limiters of this module
 // have it, and a method Delay(ahead, n int) time.Duration, by which RetryAfter
-// counts those who wait. Those who wait on one All are served in order of arrival. While they
-// wait they are not in line at the limiters themselves, so who waits there, or
-// asks there, may come first; and whatever frees room there, be it a Refund, a
-// Reset or a waiter that gives up, is seen when the sleep ends. Of several Alls
-// that share limiters and take from them at the same time, each may refuse
-// because of what the other takes and refunds.
+// counts those who wait.
+//
+// Those who wait on one All are served in order of arrival. While they wait they
+// are not in line at the limiters themselves, so who waits there, or asks there,
+// may come first; and whatever frees room there, be it a Refund, a Reset or a
+// waiter that gives up, is seen when the sleep ends. Of several Alls that share
+// limiters and take from them at the same time, each may refuse because of what
+// the other takes and refunds.
 //
 // All panics if one of the limiters is not a [Refunder]; the panic names its
 // position.

@@ -14,7 +14,7 @@
 //
 // The state is one word. A decision reads the clock once and makes one
 // compare-and-swap; a refusal writes nothing. Nothing but a wait that blocks
-// allocates.
+// or fails allocates.
 package fixedwindow
 
 import (
@@ -182,6 +182,7 @@ func (l *Limiter) Clock() clock.Clock { return l.clock }
 // Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
 // ahead of it besides those in line here. [ratelimit.All] asks for it.
 func (l *Limiter) Delay(ahead, n int) time.Duration {
+	// A sum that overflows is less than either.
 	if ahead = max(ahead, l.queue.Ahead(), ahead+l.queue.Ahead()); ahead <= 0 {
 		return l.Peek(n).RetryAfter
 	}

@@ -19,8 +19,8 @@
 // word, write nothing and take no lock. Only those for more than one event look
 // into the log under the lock, by a binary search: AllowN where there is room for
 // fewer, Take and Peek to say how long to wait. Refund takes time linear in the
-// admissions since. Nothing but a wait that blocks allocates, the log's growth
-// apart.
+// admissions since. Nothing but a wait that blocks or fails allocates, the log's
+// growth apart.
 package slidinglog
 
 import (
@@ -171,6 +171,7 @@ func (l *Limiter) Clock() clock.Clock { return l.clock }
 // Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
 // ahead of it besides those in line here. [ratelimit.All] asks for it.
 func (l *Limiter) Delay(ahead, n int) time.Duration {
+	// A sum that overflows is less than either.
 	if ahead = max(ahead, l.queue.Ahead(), ahead+l.queue.Ahead()); ahead <= 0 {
 		return l.Peek(n).RetryAfter
 	}

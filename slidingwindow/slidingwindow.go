@@ -25,8 +25,8 @@
 // The state is one word where index and counts fit, as they do up to a Limit of
 // 100,000 per second or a million per minute. A decision reads the clock once
 // and makes one compare-and-swap. Beyond that it is four words, and an admission
-// costs three atomic writes. A refusal writes nothing. Nothing but a wait
-// that blocks allocates.
+// costs three atomic writes. A refusal writes nothing. Nothing but a wait that
+// blocks or fails allocates.
 //
 // The algorithm is the sliding window counter as described by Cloudflare, "How
 // we built rate limiting capable of scaling to millions of domains", 2017.
@@ -205,6 +205,7 @@ func (l *Limiter) Clock() clock.Clock { return l.clock }
 // Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
 // ahead of it besides those in line here. [ratelimit.All] asks for it.
 func (l *Limiter) Delay(ahead, n int) time.Duration {
+	// A sum that overflows is less than either.
 	if ahead = max(ahead, l.queue.Ahead(), ahead+l.queue.Ahead()); ahead <= 0 {
 		return l.Peek(n).RetryAfter
 	}

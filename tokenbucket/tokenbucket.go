@@ -15,7 +15,7 @@
 //
 // The state is one word. A decision reads the clock once and makes one
 // compare-and-swap; a refusal writes nothing. Nothing but a wait that blocks
-// allocates.
+// or fails allocates.
 //
 // The algorithm is GCRA, the generic cell rate algorithm of ITU-T I.371, annex
 // A, in its virtual scheduling form. Package internal/gcra has the arithmetic
@@ -187,6 +187,7 @@ func (l *Limiter) Clock() clock.Clock { return l.clock }
 // Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
 // ahead of it besides those in line here. [ratelimit.All] asks for it.
 func (l *Limiter) Delay(ahead, n int) time.Duration {
+	// A sum that overflows is less than either.
 	if ahead = max(ahead, l.queue.Ahead(), ahead+l.queue.Ahead()); ahead <= 0 {
 		return l.Peek(n).RetryAfter
 	}
