@@ -26,8 +26,6 @@ import (
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/internal/fifo"
-	"github.com/ratekeep/ratelimit/internal/span"
-	"github.com/ratekeep/ratelimit/internal/window"
 )
 
 // Config says what to limit to.
@@ -58,27 +56,21 @@ type Limiter struct {
 	queue fifo.Queue
 
 	// Set by New.
-	clock  clock.Clock
-	grid   window.Grid
-	limit  int
-	layout layout
+	clock clock.Clock
+	rule  rule
 }
 
 // New returns a limiter that has admitted nothing. Its error names the field,
 // the value and the range.
 func New(c Config) (*Limiter, error) {
-	if err := span.Check(c.Limit, c.Window); err != nil {
-		return nil, fmt.Errorf("fixedwindow: %w", err)
-	}
 	if c.Clock == nil {
 		c.Clock = clock.System()
 	}
-	return &Limiter{
-		clock:  c.Clock,
-		grid:   window.NewGrid(c.Window, c.Offset, c.Clock.Epoch()),
-		limit:  c.Limit,
-		layout: layoutFor(c.Limit),
-	}, nil
+	r, err := newRule(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Limiter{clock: c.Clock, rule: r}, nil
 }
 
 // MustNew is New for a Config that is known to be good. It panics with New's
@@ -96,7 +88,7 @@ func (l *Limiter) Allow() bool { return l.allow(1) }
 
 // AllowN counts n events if the window has that many left, or none.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.limit {
+	if n < 1 || n > l.rule.limit {
 		return n == 0
 	}
 	return l.allow(n)
@@ -104,8 +96,8 @@ func (l *Limiter) AllowN(n int) bool {
 
 // Take is AllowN with the reasons.
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
-		l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.rule.limit {
+		l.answer(&d, n, ahead)
 		return d
 	}
 	l.take(n, &d)
@@ -114,17 +106,17 @@ func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 
 // Peek answers what Take would, and counts nothing.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.limit {
-		l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.rule.limit {
+		l.answer(&d, n, ahead)
 		return d
 	}
-	now, s := l.clock.Now(), state(l.state.Load())
-	next, ok := l.next(s, now, n)
+	now := l.clock.Now()
+	s, ok := l.rule.Take(l.state.Load(), now, n)
 	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
-		next, ok = l.next(s, now, n)
+		s, ok = l.rule.Take(s, now, n)
 	}
-	l.answer(&d, now, next, n, 0, ok)
+	l.rule.Answer(&d, s, now, n, 0, 0, ok)
 	return d
 }
 
@@ -137,11 +129,11 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n < 1 || n > l.limit {
+	if n < 1 || n > l.rule.limit {
 		if n == 0 {
 			return nil
 		}
-		return fmt.Errorf("fixedwindow: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.limit)
+		return fmt.Errorf("fixedwindow: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.rule.limit)
 	}
 	if l.allow(n) {
 		return nil
@@ -152,18 +144,16 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 // Refund uncounts what d counted, if that was in the window that is counted
 // now. What a window that has passed admitted gives nothing to the next.
 func (l *Limiter) Refund(d ratelimit.Decision) {
-	if !d.Allowed || d.N < 1 || d.N > l.limit {
+	if !d.Allowed || d.N < 1 || d.N > l.rule.limit {
 		return
 	}
-	charged := l.grid.Charged(d.At, d.ResetAfter)
 	for {
-		s := state(l.state.Load())
-		if l.layout.index(s) != charged {
+		s := l.state.Load()
+		next := l.rule.Refund(s, d.At, d)
+		if next == s {
 			return
 		}
-		used := l.layout.used(s)
-		next := l.layout.pack(charged, used-min(used, uint64(d.N)))
-		if l.state.CompareAndSwap(uint64(s), uint64(next)) {
+		if l.state.CompareAndSwap(s, next) {
 			l.queue.Wake()
 			return
 		}
@@ -187,7 +177,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 		return l.Peek(n).RetryAfter
 	}
 	var d ratelimit.Decision
-	l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, n == 0)
+	l.answer(&d, n, ahead)
 	return d.RetryAfter
 }
 
@@ -196,17 +186,17 @@ func (l *Limiter) allow(n int) bool {
 	if !l.queue.Empty() {
 		return false
 	}
-	t := l.grid.Time(l.clock.Now())
+	t := l.rule.grid.Time(l.clock.Now())
 	for fresh := false; ; {
 		old := state(l.state.Load())
-		s := l.turn(old, t)
-		if uint64(n) > uint64(l.limit)-l.layout.used(s) {
+		s := l.rule.turn(old, t)
+		if uint64(n) > uint64(l.rule.limit)-l.rule.layout.used(s) {
 			// A late reading may grant, but not refuse.
 			coarse, late := l.clock.(*clock.Coarse)
 			if !late || fresh {
 				return false
 			}
-			t, fresh = l.grid.Time(coarse.Refresh()), true
+			t, fresh = l.rule.grid.Time(coarse.Refresh()), true
 			continue
 		}
 		if l.state.CompareAndSwap(uint64(old), uint64(s)+uint64(n)) {
@@ -221,20 +211,20 @@ func (l *Limiter) take(n int, d *ratelimit.Decision) {
 	coarse, late := l.clock.(*clock.Coarse)
 	for {
 		s := state(l.state.Load())
-		next, ok := l.next(s, now, n)
+		next, ok := l.rule.next(s, now, n)
 		switch {
 		case ok && l.state.CompareAndSwap(uint64(s), uint64(next)):
 			d.Allowed = true
 			d.N = n
 			d.At = now
-			d.Limit = l.limit
-			d.Remaining = l.limit - int(l.layout.used(next))
-			d.ResetAfter = l.grid.Until(now, l.layout.index(next), 1, 0)
+			d.Limit = l.rule.limit
+			d.Remaining = l.rule.limit - int(l.rule.layout.used(next))
+			d.ResetAfter = l.rule.grid.Until(now, l.rule.layout.index(next), 1, 0)
 			return
 		case !ok && late:
 			now, late = coarse.Refresh(), false
 		case !ok:
-			l.answer(d, now, s, n, 0, false)
+			l.rule.Answer(d, uint64(s), now, n, 0, 0, false)
 			return
 		}
 	}
@@ -249,55 +239,13 @@ func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 
 // delay is the wait for n events behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
-	var d ratelimit.Decision
-	l.answer(&d, clock.Refreshed(l.clock), state(l.state.Load()), n, ahead, false)
-	return d.RetryAfter
+	now := clock.Refreshed(l.clock)
+	return l.rule.Delay(l.state.Load(), now, ahead, n)
 }
 
-// next is the decision: whether the window of now has room for n events, and
-// the state after it.
-func (l *Limiter) next(s state, now time.Duration, n int) (next state, ok bool) {
-	next = l.turn(s, l.grid.Time(now))
-	if uint64(n) > uint64(l.limit)-l.layout.used(next) {
-		return s, false
-	}
-	return next + state(n), true
-}
-
-// turn is the state at a time: a new window has used nothing. A time before the
-// window of s counts as in that window, so readings may arrive in any order.
-func (l *Limiter) turn(s state, t uint64) state {
-	if l.grid.Ended(l.layout.index(s), t) {
-		return l.layout.pack(l.grid.Index(t), 0)
-	}
-	return s
-}
-
-// answer puts a decision into words: of n events at now, which left the state
-// s, with some events ahead in line.
-func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, s state, n, ahead int, ok bool) {
-	s = l.turn(s, l.grid.Time(now))
-	index, used := l.layout.index(s), l.layout.used(s)
-	d.Allowed = ok
-	d.N = n
-	d.At = now
-	d.Limit = l.limit
-	turns := uint64(1) // until n events fit, which is in the next window
-	if ahead == 0 {
-		d.Remaining = l.limit - int(used)
-		if used > 0 {
-			d.ResetAfter = l.grid.Until(now, index, 1, 0)
-		}
-	} else {
-		// Those in line fill up one window after the other.
-		filled := used + uint64(ahead)
-		turns = (filled + uint64(max(n, 1)) - 1) / uint64(l.limit)
-		d.ResetAfter = l.grid.Until(now, index, (filled-1)/uint64(l.limit)+1, 0)
-	}
-	if !ok {
-		d.RetryAfter = ratelimit.Never
-		if n > 0 && n <= l.limit {
-			d.RetryAfter = max(l.grid.Until(now, index, turns, 0), 1)
-		}
-	}
+// answer answers for n events that are not admitted, or are none, with some
+// ahead in line.
+func (l *Limiter) answer(d *ratelimit.Decision, n, ahead int) {
+	now := clock.Refreshed(l.clock)
+	l.rule.Answer(d, l.state.Load(), now, n, ahead, 0, n == 0)
 }

@@ -68,25 +68,21 @@ type Limiter struct {
 	queue fifo.Queue
 
 	// Set by New.
-	clock    clock.Clock
-	meter    gcra.Meter
-	capacity int
+	clock clock.Clock
+	rule  rule
 }
 
 // New returns a limiter whose bucket is empty. Its error names the field, the
 // value and the range.
 func New(c Config) (*Limiter, error) {
-	if c.Capacity == 0 {
-		c.Capacity = c.Limit
-	}
-	meter, err := gcra.New(c.Limit, c.Window, c.Capacity, "Capacity")
+	r, err := newRule(c)
 	if err != nil {
-		return nil, fmt.Errorf("leakybucket: %w", err)
+		return nil, err
 	}
 	if c.Clock == nil {
 		c.Clock = clock.System()
 	}
-	return &Limiter{clock: c.Clock, meter: meter, capacity: c.Capacity}, nil
+	return &Limiter{clock: c.Clock, rule: r}, nil
 }
 
 // MustNew is New for a Config that is known to be good. It panics with New's
@@ -100,42 +96,39 @@ func MustNew(c Config) *Limiter {
 }
 
 // Allow is AllowN(1).
-func (l *Limiter) Allow() bool { return l.allow(l.meter.Cost(1), l.meter.Size()) }
+func (l *Limiter) Allow() bool { return l.allow(l.rule.meter.Cost(1), l.rule.meter.Size()) }
 
 // AllowN puts n events into the bucket if it has room for all of them.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.capacity {
+	if n < 1 || n > l.rule.capacity {
 		return n == 0
 	}
-	return l.allow(l.meter.Cost(n), l.meter.Size())
+	return l.allow(l.rule.meter.Cost(n), l.rule.meter.Size())
 }
 
 // Take is AllowN with the reasons.
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
-		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.rule.capacity {
+		l.answer(&d, n, ahead)
 		return d
 	}
-	l.take(n, l.meter.Size(), &d)
+	l.take(n, l.rule.meter.Size(), &d)
 	return d
 }
 
 // Peek answers what Take would, and puts nothing in.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.capacity {
-		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.rule.capacity {
+		l.answer(&d, n, ahead)
 		return d
 	}
-	now, tat := l.clock.Now(), l.tat.Load()
-	conforms := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
-	if coarse, late := l.clock.(*clock.Coarse); late && l.meter.At(now) < conforms {
+	now := l.clock.Now()
+	tat, ok := l.rule.Take(l.tat.Load(), now, n)
+	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
+		tat, ok = l.rule.Take(tat, now, n)
 	}
-	at := l.meter.At(now)
-	if at >= conforms {
-		tat = gcra.Admit(tat, at, l.meter.Cost(n))
-	}
-	l.answer(&d, now, tat, n, 0, at >= conforms)
+	l.rule.Answer(&d, tat, now, n, 0, 0, ok)
 	return d
 }
 
@@ -150,16 +143,16 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n < 1 || n > l.capacity {
+	if n < 1 || n > l.rule.capacity {
 		if n == 0 {
 			return nil
 		}
-		return fmt.Errorf("leakybucket: %w: n is %d, Capacity %d", ratelimit.ErrExceedsLimit, n, l.capacity)
+		return fmt.Errorf("leakybucket: %w: n is %d, Capacity %d", ratelimit.ErrExceedsLimit, n, l.rule.capacity)
 	}
-	if l.allow(l.meter.Cost(n), l.meter.Cost(n)) {
+	if l.allow(l.rule.meter.Cost(n), l.rule.meter.Cost(n)) {
 		return nil
 	}
-	return l.queue.Wait(ctx, fifo.Request{Events: n, Room: l.capacity, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
+	return l.queue.Wait(ctx, fifo.Request{Events: n, Room: l.rule.capacity, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
 }
 
 // Refund takes out what d put in: at least d.N events less those that have
@@ -170,15 +163,14 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 // may read less than the admissions since did, and then gives back what has
 // leaked out already; on any other it cannot.
 func (l *Limiter) Refund(d ratelimit.Decision) {
-	if !d.Allowed || d.N < 1 || d.N > l.capacity {
+	if !d.Allowed || d.N < 1 || d.N > l.rule.capacity {
 		return
 	}
 	for {
 		// The state before the clock: what the word holds by then was not
 		// decided at a later reading.
 		tat := l.tat.Load()
-		at := l.meter.Latest(tat, l.meter.At(l.clock.Now()))
-		if l.tat.CompareAndSwap(tat, gcra.Refund(tat, at, l.meter.At(d.At), l.meter.Cost(d.N))) {
+		if l.tat.CompareAndSwap(tat, l.rule.Refund(tat, l.clock.Now(), d)) {
 			l.queue.Wake()
 			return
 		}
@@ -202,7 +194,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 		return l.Peek(n).RetryAfter
 	}
 	var d ratelimit.Decision
-	l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
+	l.answer(&d, n, ahead)
 	return d.RetryAfter
 }
 
@@ -212,7 +204,7 @@ func (l *Limiter) allow(cost, depth uint64) bool {
 	if !l.queue.Empty() {
 		return false
 	}
-	at := l.meter.At(l.clock.Now())
+	at := l.rule.meter.At(l.clock.Now())
 	for fresh := false; ; {
 		tat := l.tat.Load()
 		if at < gcra.Conforms(tat, cost, depth) {
@@ -221,7 +213,7 @@ func (l *Limiter) allow(cost, depth uint64) bool {
 			if !late || fresh {
 				return false
 			}
-			at, fresh = l.meter.At(coarse.Refresh()), true
+			at, fresh = l.rule.meter.At(coarse.Refresh()), true
 			continue
 		}
 		if l.tat.CompareAndSwap(tat, gcra.Admit(tat, at, cost)) {
@@ -232,10 +224,10 @@ func (l *Limiter) allow(cost, depth uint64) bool {
 
 // take is allow for the first in line, with the reasons.
 func (l *Limiter) take(n int, depth uint64, d *ratelimit.Decision) {
-	now, cost := l.clock.Now(), l.meter.Cost(n)
+	now, cost := l.clock.Now(), l.rule.meter.Cost(n)
 	coarse, late := l.clock.(*clock.Coarse)
 	for {
-		tat, at := l.tat.Load(), l.meter.At(now)
+		tat, at := l.tat.Load(), l.rule.meter.At(now)
 		if at >= gcra.Conforms(tat, cost, depth) {
 			next := gcra.Admit(tat, at, cost)
 			if !l.tat.CompareAndSwap(tat, next) {
@@ -244,13 +236,13 @@ func (l *Limiter) take(n int, depth uint64, d *ratelimit.Decision) {
 			d.Allowed = true
 			d.N = n
 			d.At = now
-			d.Limit = l.capacity
-			d.Remaining = l.meter.Remaining(next, at)
-			d.ResetAfter = l.meter.Until(now, next)
+			d.Limit = l.rule.capacity
+			d.Remaining = l.rule.meter.Remaining(next, at)
+			d.ResetAfter = l.rule.meter.Until(now, next)
 			return
 		}
 		if !late {
-			l.answer(d, now, tat, n, 0, false)
+			l.rule.Answer(d, tat, now, n, 0, 0, false)
 			return
 		}
 		now, late = coarse.Refresh(), false
@@ -261,41 +253,23 @@ func (l *Limiter) take(n int, depth uint64, d *ratelimit.Decision) {
 // has leaked out.
 func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 	var d ratelimit.Decision
-	l.take(n, l.meter.Cost(n), &d)
-	return l.meter.Until(d.At, l.tat.Load()), d.Allowed
+	l.take(n, l.rule.meter.Cost(n), &d)
+	return l.rule.meter.Until(d.At, l.tat.Load()), d.Allowed
 }
 
 // delay is the wait until all that is in the bucket, and all that is ahead in
 // line, has leaked out.
-func (l *Limiter) delay(ahead, _ int) time.Duration {
-	now, tat := clock.Refreshed(l.clock), l.tat.Load()
-	return l.meter.Until(now, l.meter.Behind(tat, l.meter.At(now), ahead))
+func (l *Limiter) delay(ahead, n int) time.Duration {
+	now := clock.Refreshed(l.clock)
+	return l.rule.Delay(l.tat.Load(), now, ahead, n)
 }
 
-// answer puts a decision into words: of n events at now, which left the state
-// tat, with some events ahead in line.
-func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, tat uint64, n, ahead int, ok bool) {
-	at := l.meter.At(now)
-	d.Allowed = ok
-	d.N = n
-	d.At = now
-	d.Limit = l.capacity
-	var gone uint64 // when the last in line has left
-	if ahead > 0 {
-		// Those in line here leave one by one; others only fill the bucket.
-		if own := min(ahead, l.queue.Ahead()); own > 0 {
-			gone = l.meter.Behind(tat, at, own-min(own, l.queue.Last()))
-		}
-		tat = l.meter.Behind(tat, at, ahead)
-	} else {
-		d.Remaining = l.meter.Remaining(tat, at)
-	}
-	d.ResetAfter = l.meter.Until(now, tat)
-	if !ok {
-		d.RetryAfter = ratelimit.Never
-		if n > 0 && n <= l.capacity {
-			room := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
-			d.RetryAfter = max(l.meter.Until(now, max(room, gone)), 1)
-		}
-	}
+// answer answers for n events that are not admitted, or are none, with some
+// ahead in line or elsewhere.
+func (l *Limiter) answer(d *ratelimit.Decision, n, ahead int) {
+	now := clock.Refreshed(l.clock)
+	tat := l.tat.Load()
+	// Those in line here leave one by one; others only fill the bucket.
+	own := min(ahead, l.queue.Ahead())
+	l.rule.answer(d, tat, now, n, ahead, own, l.queue.Last(), n == 0)
 }

@@ -169,7 +169,7 @@ func departures(t *testing.T, fake *clock.Fake, l *Limiter, events ...int) []tim
 	}
 	for len(left) < len(events) {
 		before := len(left)
-		wait := l.meter.Until(fake.Now(), l.tat.Load())
+		wait := l.rule.meter.Until(fake.Now(), l.tat.Load())
 		fake.Advance(wait - 1)
 		if synctest.Wait(); len(left) > before {
 			t.Errorf("waiter %d left at %v, a nanosecond too early", before, fake.Now())

@@ -143,14 +143,8 @@ func (l *Limiter) Refund(d ratelimit.Decision) {
 	if !d.Allowed || d.N < 1 || d.N > l.limit {
 		return
 	}
-	at := span.Clamp(d.At)
-	if d.ResetAfter > l.window && d.ResetAfter < span.Never-max(d.At, 0) {
-		// A late reading was logged at a later time than its own: the one
-		// that counts until ResetAfter.
-		at = max(at, d.At+d.ResetAfter-l.window)
-	}
 	l.mu.Lock()
-	l.log.remove(at, uint64(d.N))
+	l.log.remove(loggedAt(d, l.window), uint64(d.N))
 	l.publish()
 	l.mu.Unlock()
 	l.queue.Wake()
@@ -333,4 +327,15 @@ func (l *Limiter) publish() {
 		l.emptyFrom.Store(int64(l.log.newest() + l.window))
 		l.fullUntil.Store(int64(l.log.oldest() + l.window))
 	}
+}
+
+// loggedAt is the time at which what d admitted was logged.
+func loggedAt(d ratelimit.Decision, window time.Duration) time.Duration {
+	at := span.Clamp(d.At)
+	if d.ResetAfter > window && d.ResetAfter < span.Never-max(d.At, 0) {
+		// A late reading was logged at a later time than its own: the one
+		// that counts until ResetAfter.
+		at = max(at, d.At+d.ResetAfter-window)
+	}
+	return at
 }

@@ -35,14 +35,11 @@ package slidingwindow
 import (
 	"context"
 	"fmt"
-	"math/bits"
 	"time"
 
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/internal/fifo"
-	"github.com/ratekeep/ratelimit/internal/span"
-	"github.com/ratekeep/ratelimit/internal/window"
 )
 
 // Config says what to limit to.
@@ -68,25 +65,21 @@ type Limiter struct {
 
 	// Set by New.
 	clock clock.Clock
-	grid  window.Grid
-	limit uint64
+	rule  rule
 }
 
 // New returns a limiter that has admitted nothing. Its error names the field,
 // the value and the range.
 func New(c Config) (*Limiter, error) {
-	if err := span.Check(c.Limit, c.Window); err != nil {
-		return nil, fmt.Errorf("slidingwindow: %w", err)
-	}
 	if c.Clock == nil {
 		c.Clock = clock.System()
 	}
-	l := &Limiter{
-		clock: c.Clock,
-		grid:  window.NewGrid(c.Window, 0, c.Clock.Epoch()),
-		limit: uint64(c.Limit),
+	r, err := newRule(c)
+	if err != nil {
+		return nil, err
 	}
-	l.cell.init(uint64(c.Limit), l.grid.Windows())
+	l := &Limiter{clock: c.Clock, rule: r}
+	l.cell.init(r.limit, r.grid.Windows())
 	return l, nil
 }
 
@@ -105,7 +98,7 @@ func (l *Limiter) Allow() bool { return l.allow(1) }
 
 // AllowN counts n events if there is room for all of them.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > int(l.limit) {
+	if n < 1 || n > int(l.rule.limit) {
 		return n == 0
 	}
 	return l.allow(n)
@@ -113,9 +106,8 @@ func (l *Limiter) AllowN(n int) bool {
 
 // Take is AllowN with the reasons.
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.limit) {
-		s, _ := l.cell.load()
-		l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.rule.limit) {
+		l.answer(&d, n, ahead)
 		return d
 	}
 	l.take(n, &d)
@@ -124,18 +116,18 @@ func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 
 // Peek answers what Take would, and counts nothing.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	s, _ := l.cell.load()
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.limit) {
-		l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > int(l.rule.limit) {
+		l.answer(&d, n, ahead)
 		return d
 	}
 	now := l.clock.Now()
-	next, ok := l.next(s, now, n)
+	s, _ := l.cell.load()
+	s, ok := l.rule.next(s, now, n)
 	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
-		next, ok = l.next(s, now, n)
+		s, ok = l.rule.next(s, now, n)
 	}
-	l.answer(&d, now, next, n, 0, ok)
+	l.rule.answer(&d, s, now, n, 0, ok)
 	return d
 }
 
@@ -148,11 +140,11 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n < 1 || n > int(l.limit) {
+	if n < 1 || n > int(l.rule.limit) {
 		if n == 0 {
 			return nil
 		}
-		return fmt.Errorf("slidingwindow: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.limit)
+		return fmt.Errorf("slidingwindow: %w: n is %d, Limit %d", ratelimit.ErrExceedsLimit, n, l.rule.limit)
 	}
 	if l.allow(n) {
 		return nil
@@ -163,26 +155,16 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 // Refund uncounts what d counted, if that was in the window that is counted
 // now, or in the one before: then it comes off that window's count.
 func (l *Limiter) Refund(d ratelimit.Decision) {
-	if !d.Allowed || d.N < 1 || d.N > int(l.limit) {
+	if !d.Allowed || d.N < 1 || d.N > int(l.rule.limit) {
 		return
 	}
-	// An admission weighs until the end of the window after its own.
-	untilEnd := d.ResetAfter
-	if untilEnd != ratelimit.Never {
-		untilEnd -= time.Duration(l.grid.Width())
-	}
-	charged := l.grid.Charged(d.At, untilEnd)
 	for {
 		s, word := l.cell.load()
-		switch charged {
-		case s.index:
-			s.curr -= min(s.curr, uint64(d.N))
-		case s.index - 1:
-			s.prev -= min(s.prev, uint64(d.N))
-		default:
+		next := l.rule.refund(s, d)
+		if next == s {
 			return
 		}
-		if l.cell.store(word, s) {
+		if l.cell.store(word, next) {
 			l.queue.Wake()
 			return
 		}
@@ -210,8 +192,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 		return l.Peek(n).RetryAfter
 	}
 	var d ratelimit.Decision
-	s, _ := l.cell.load()
-	l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, n == 0)
+	l.answer(&d, n, ahead)
 	return d.RetryAfter
 }
 
@@ -225,21 +206,21 @@ func (l *Limiter) allow(n int) bool {
 		l.take(n, &d)
 		return d.Allowed
 	}
-	t := l.grid.Time(l.clock.Now())
+	t := l.rule.grid.Time(l.clock.Now())
 	for fresh := false; ; {
 		word := l.cell.word.Load()
 		s, next := l.cell.unpack(word), word
-		if l.grid.Ended(s.index, t) {
-			s = l.slide(s, t)
+		if l.rule.grid.Ended(s.index, t) {
+			s = l.rule.slide(s, t)
 			next = l.cell.pack(s)
 		}
-		if !l.fits(s, t, s.curr+uint64(n)) {
+		if !l.rule.fits(s, t, s.curr+uint64(n)) {
 			// A late reading may grant, but not refuse.
 			coarse, late := l.clock.(*clock.Coarse)
 			if !late || fresh {
 				return false
 			}
-			t, fresh = l.grid.Time(coarse.Refresh()), true
+			t, fresh = l.rule.grid.Time(coarse.Refresh()), true
 			continue
 		}
 		if l.cell.word.CompareAndSwap(word, next+uint64(n)) {
@@ -254,20 +235,20 @@ func (l *Limiter) take(n int, d *ratelimit.Decision) {
 	coarse, late := l.clock.(*clock.Coarse)
 	for {
 		s, word := l.cell.load()
-		next, ok := l.next(s, now, n)
+		next, ok := l.rule.next(s, now, n)
 		switch {
 		case ok && l.cell.store(word, next):
 			d.Allowed = true
 			d.N = n
 			d.At = now
-			d.Limit = int(l.limit)
-			d.Remaining = l.remaining(next, l.grid.Time(now))
-			d.ResetAfter = l.grid.Until(now, next.index, 2, 0)
+			d.Limit = int(l.rule.limit)
+			d.Remaining = l.rule.remaining(next, l.rule.grid.Time(now))
+			d.ResetAfter = l.rule.grid.Until(now, next.index, 2, 0)
 			return
 		case !ok && late:
 			now, late = coarse.Refresh(), false
 		case !ok:
-			l.answer(d, now, s, n, 0, false)
+			l.rule.answer(d, s, now, n, 0, false)
 			return
 		}
 	}
@@ -282,133 +263,15 @@ func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 
 // delay is the wait for n events behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
-	var d ratelimit.Decision
+	now := clock.Refreshed(l.clock)
 	s, _ := l.cell.load()
-	l.answer(&d, clock.Refreshed(l.clock), s, n, ahead, false)
-	return d.RetryAfter
+	return l.rule.delay(s, now, ahead, n)
 }
 
-// next is the decision: whether there is room for n events at now, and the
-// state after it.
-func (l *Limiter) next(s counts, now time.Duration, n int) (next counts, ok bool) {
-	t := l.grid.Time(now)
-	next = l.slide(s, t)
-	if !l.fits(next, t, next.curr+uint64(n)) {
-		return s, false
-	}
-	next.curr += uint64(n)
-	return next, true
-}
-
-// slide is the counts at a time: a new window has used nothing. A time before
-// the window of s counts as its beginning, so readings may arrive in any order.
-func (l *Limiter) slide(s counts, t uint64) counts {
-	if l.grid.Ended(s.index, t) {
-		index := l.grid.Index(t)
-		if index != s.index+1 {
-			s.curr = 0
-		}
-		return counts{index: index, prev: s.curr}
-	}
-	return s
-}
-
-// fits reports whether so much may be used of the window of s at a time.
-func (l *Limiter) fits(s counts, t, used uint64) bool {
-	return s.prev+used <= l.limit || used <= l.limit && l.fitsWeighted(s, t, used)
-}
-
-// fitsWeighted is fits where the window before would be too much, were it not
-// weighted by how much of this one is left: prev·left ≤ (limit−used)·width.
-// Kept out of fits, so that fits is inlined.
-//
-//go:noinline
-func (l *Limiter) fitsWeighted(s counts, t, used uint64) bool {
-	hi, lo := bits.Mul64(s.prev, l.grid.Left(s.index, t))
-	roomHi, roomLo := bits.Mul64(l.limit-used, l.grid.Width())
-	return hi < roomHi || hi == roomHi && lo <= roomLo
-}
-
-// fitting is how much of a window must have elapsed for prev events of the
-// window before to weigh no more than room; the width if it must all have.
-func (l *Limiter) fitting(prev, room uint64) (elapsed uint64) {
-	if prev <= room {
-		return 0
-	}
-	width := l.grid.Width()
-	hi, lo := bits.Mul64(room, width)
-	left, _ := bits.Div64(hi, lo, prev)
-	return width - left
-}
-
-// remaining is how many events fit into the window of s at a time.
-func (l *Limiter) remaining(s counts, t uint64) int {
-	used := s.curr + l.weight(s.prev, l.grid.Left(s.index, t))
-	return int(l.limit - min(used, l.limit))
-}
-
-// weight is what prev events of the window before weigh when so much of this
-// one is left, rounded up.
-func (l *Limiter) weight(prev, left uint64) uint64 {
-	if prev == 0 {
-		return 0
-	}
-	hi, lo := bits.Mul64(prev, left)
-	weight, rest := bits.Div64(hi, lo, l.grid.Width())
-	if rest > 0 {
-		weight++
-	}
-	return weight
-}
-
-// wait is the time until n events fit that have others ahead of them; a lower
-// bound if there are any, and the time itself otherwise.
-func (l *Limiter) wait(now time.Duration, s counts, ahead, n int) time.Duration {
-	width := l.grid.Width()
-	elapsed := width - l.grid.Left(s.index, l.grid.Time(now))
-	const most = 16 // windows looked into; a refusal must not take long
-	for after := uint64(0); after < most; after++ {
-		// In this window?
-		if used := s.curr + uint64(ahead) + uint64(n); used <= l.limit {
-			if at := max(elapsed, l.fitting(s.prev, l.limit-used)); at < width {
-				return l.grid.Until(now, s.index, after, at)
-			}
-		}
-		// Then it takes what it can of those ahead, and weighs the more.
-		used := s.curr + l.weight(s.prev, 1)
-		here := min(uint64(ahead), l.limit-min(l.limit, used))
-		s.prev, s.curr, elapsed = s.curr+here, 0, 0
-		ahead -= int(here)
-	}
-	// No window takes more than the limit.
-	return l.grid.Until(now, s.index, most+(uint64(ahead)+uint64(n)-1)/l.limit, 0)
-}
-
-// answer puts a decision into words: of n events at now, which left the state
-// s, with some events ahead in line.
-func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, s counts, n, ahead int, ok bool) {
-	t := l.grid.Time(now)
-	s = l.slide(s, t)
-	d.Allowed = ok
-	d.N = n
-	d.At = now
-	d.Limit = int(l.limit)
-	switch {
-	case ahead > 0:
-		windows := 2 + (s.curr+uint64(ahead)-1)/l.limit
-		d.ResetAfter = l.grid.Until(now, s.index, windows, 0)
-	case s.curr > 0:
-		d.ResetAfter = l.grid.Until(now, s.index, 2, 0)
-	case s.prev > 0:
-		d.ResetAfter = l.grid.Until(now, s.index, 1, 0)
-	}
-	if ahead == 0 {
-		d.Remaining = l.remaining(s, t)
-	}
-	if !ok {
-		d.RetryAfter = ratelimit.Never
-		if n > 0 && n <= int(l.limit) {
-			d.RetryAfter = max(l.wait(now, s, ahead, n), 1)
-		}
-	}
+// answer answers for n events that are not admitted, or are none, with some
+// ahead in line.
+func (l *Limiter) answer(d *ratelimit.Decision, n, ahead int) {
+	now := clock.Refreshed(l.clock)
+	s, _ := l.cell.load()
+	l.rule.answer(d, s, now, n, ahead, n == 0)
 }

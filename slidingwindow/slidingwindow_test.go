@@ -862,7 +862,7 @@ func TestRepresentation(t *testing.T) {
 			if got := l.state(); got != (counts{}) {
 				t.Errorf("%d per %v: the fresh counts are %+v", tt.limit, tt.window, got)
 			}
-			limit, last := uint64(tt.limit), l.grid.Windows()-1
+			limit, last := uint64(tt.limit), l.rule.grid.Windows()-1
 			for _, s := range []counts{
 				{0, 0, limit}, {0, limit, 0}, {1, limit, limit}, {last, 0, 0}, {last, limit, limit}, {last / 2, limit / 2, limit / 3},
 			} {

@@ -25,16 +25,28 @@ type counts struct {
 // or changed, reads again.
 type cell struct {
 	word atomic.Uint64 // the counts, or the version
-	mask uint64        // of curr
-	bits uint8         // of prev and of curr
+	layout
 	wide *[3]atomic.Uint64
 }
 
+// layout says where in the word the counts are.
+type layout struct {
+	mask uint64 // of curr
+	bits uint8  // of prev and of curr
+}
+
+func layoutFor(limit uint64) layout {
+	size := bits.Len64(limit)
+	return layout{mask: 1<<size - 1, bits: uint8(size)}
+}
+
+// size is how many bits the counts of so many windows take.
+func (y *layout) size(windows uint64) int { return 2*int(y.bits) + bits.Len64(windows) }
+
 // init makes the cell hold counts up to limit, in as many windows.
 func (c *cell) init(limit, windows uint64) {
-	c.bits = uint8(bits.Len64(limit))
-	c.mask = 1<<c.bits - 1
-	if 2*int(c.bits)+bits.Len64(windows) > 64 {
+	c.layout = layoutFor(limit)
+	if c.size(windows) > 64 {
 		c.wide = new([3]atomic.Uint64)
 	}
 }
@@ -57,14 +69,14 @@ func (c *cell) store(word uint64, s counts) bool {
 	return c.word.CompareAndSwap(word, c.pack(s))
 }
 
-func (c *cell) pack(s counts) uint64 {
-	b := c.bits & 63
+func (y *layout) pack(s counts) uint64 {
+	b := y.bits & 63
 	return s.index<<(2*b&63) | s.prev<<b | s.curr
 }
 
-func (c *cell) unpack(word uint64) counts {
-	b := c.bits & 63
-	return counts{index: word >> (2 * b & 63), prev: word >> b & c.mask, curr: word & c.mask}
+func (y *layout) unpack(word uint64) counts {
+	b := y.bits & 63
+	return counts{index: word >> (2 * b & 63), prev: word >> b & y.mask, curr: word & y.mask}
 }
 
 func (c *cell) loadWide(version uint64) (counts, uint64) {

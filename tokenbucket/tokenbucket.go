@@ -62,24 +62,20 @@ type Limiter struct {
 
 	// Set by New.
 	clock clock.Clock
-	meter gcra.Meter
-	burst int
+	rule  rule
 }
 
 // New returns a limiter whose bucket is full. Its error names the field, the
 // value and the range.
 func New(c Config) (*Limiter, error) {
-	if c.Burst == 0 {
-		c.Burst = c.Limit
-	}
-	meter, err := gcra.New(c.Limit, c.Window, c.Burst, "Burst")
+	r, err := newRule(c)
 	if err != nil {
-		return nil, fmt.Errorf("tokenbucket: %w", err)
+		return nil, err
 	}
 	if c.Clock == nil {
 		c.Clock = clock.System()
 	}
-	return &Limiter{clock: c.Clock, meter: meter, burst: c.Burst}, nil
+	return &Limiter{clock: c.Clock, rule: r}, nil
 }
 
 // MustNew is New for a Config that is known to be good. It panics with New's
@@ -93,20 +89,20 @@ func MustNew(c Config) *Limiter {
 }
 
 // Allow is AllowN(1).
-func (l *Limiter) Allow() bool { return l.allow(l.meter.Cost(1)) }
+func (l *Limiter) Allow() bool { return l.allow(l.rule.meter.Cost(1)) }
 
 // AllowN takes n tokens if there are that many, or none.
 func (l *Limiter) AllowN(n int) bool {
-	if n < 1 || n > l.burst {
+	if n < 1 || n > l.rule.burst {
 		return n == 0
 	}
-	return l.allow(l.meter.Cost(n))
+	return l.allow(l.rule.meter.Cost(n))
 }
 
 // Take is AllowN with the reasons.
 func (l *Limiter) Take(n int) (d ratelimit.Decision) {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
-		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.rule.burst {
+		l.answer(&d, n, ahead)
 		return d
 	}
 	l.take(n, &d)
@@ -115,20 +111,17 @@ func (l *Limiter) Take(n int) (d ratelimit.Decision) {
 
 // Peek answers what Take would, and takes nothing.
 func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
-	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.burst {
-		l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
+	if ahead := l.queue.Ahead(); ahead > 0 || n < 1 || n > l.rule.burst {
+		l.answer(&d, n, ahead)
 		return d
 	}
-	now, tat := l.clock.Now(), l.tat.Load()
-	conforms := gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())
-	if coarse, late := l.clock.(*clock.Coarse); late && l.meter.At(now) < conforms {
+	now := l.clock.Now()
+	tat, ok := l.rule.Take(l.tat.Load(), now, n)
+	if coarse, late := l.clock.(*clock.Coarse); late && !ok {
 		now = coarse.Refresh()
+		tat, ok = l.rule.Take(tat, now, n)
 	}
-	at := l.meter.At(now)
-	if at >= conforms {
-		tat = gcra.Admit(tat, at, l.meter.Cost(n))
-	}
-	l.answer(&d, now, tat, n, 0, at >= conforms)
+	l.rule.Answer(&d, tat, now, n, 0, 0, ok)
 	return d
 }
 
@@ -141,13 +134,13 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n < 1 || n > l.burst {
+	if n < 1 || n > l.rule.burst {
 		if n == 0 {
 			return nil
 		}
-		return fmt.Errorf("tokenbucket: %w: n is %d, Burst %d", ratelimit.ErrExceedsLimit, n, l.burst)
+		return fmt.Errorf("tokenbucket: %w: n is %d, Burst %d", ratelimit.ErrExceedsLimit, n, l.rule.burst)
 	}
-	if l.allow(l.meter.Cost(n)) {
+	if l.allow(l.rule.meter.Cost(n)) {
 		return nil
 	}
 	return l.queue.Wait(ctx, fifo.Request{Events: n, Serve: l.serve, Delay: l.delay, Sleep: l.clock.Sleep})
@@ -160,15 +153,14 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 // may read less than the admissions since did, and then gives back what has
 // flowed in already; on any other it cannot.
 func (l *Limiter) Refund(d ratelimit.Decision) {
-	if !d.Allowed || d.N < 1 || d.N > l.burst {
+	if !d.Allowed || d.N < 1 || d.N > l.rule.burst {
 		return
 	}
 	for {
 		// The state before the clock: what the word holds by then was not
 		// decided at a later reading.
 		tat := l.tat.Load()
-		at := l.meter.Latest(tat, l.meter.At(l.clock.Now()))
-		if l.tat.CompareAndSwap(tat, gcra.Refund(tat, at, l.meter.At(d.At), l.meter.Cost(d.N))) {
+		if l.tat.CompareAndSwap(tat, l.rule.Refund(tat, l.clock.Now(), d)) {
 			l.queue.Wake()
 			return
 		}
@@ -192,7 +184,7 @@ func (l *Limiter) Delay(ahead, n int) time.Duration {
 		return l.Peek(n).RetryAfter
 	}
 	var d ratelimit.Decision
-	l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, n == 0)
+	l.answer(&d, n, ahead)
 	return d.RetryAfter
 }
 
@@ -201,16 +193,16 @@ func (l *Limiter) allow(cost uint64) bool {
 	if !l.queue.Empty() {
 		return false
 	}
-	at := l.meter.At(l.clock.Now())
+	at := l.rule.meter.At(l.clock.Now())
 	for fresh := false; ; {
 		tat := l.tat.Load()
-		if at < gcra.Conforms(tat, cost, l.meter.Size()) {
+		if at < gcra.Conforms(tat, cost, l.rule.meter.Size()) {
 			// A late reading may grant, but not refuse.
 			coarse, late := l.clock.(*clock.Coarse)
 			if !late || fresh {
 				return false
 			}
-			at, fresh = l.meter.At(coarse.Refresh()), true
+			at, fresh = l.rule.meter.At(coarse.Refresh()), true
 			continue
 		}
 		if l.tat.CompareAndSwap(tat, gcra.Admit(tat, at, cost)) {
@@ -221,11 +213,11 @@ func (l *Limiter) allow(cost uint64) bool {
 
 // take is allow for the first in line, with the reasons.
 func (l *Limiter) take(n int, d *ratelimit.Decision) {
-	now, cost := l.clock.Now(), l.meter.Cost(n)
+	now, cost := l.clock.Now(), l.rule.meter.Cost(n)
 	coarse, late := l.clock.(*clock.Coarse)
 	for {
-		tat, at := l.tat.Load(), l.meter.At(now)
-		if at >= gcra.Conforms(tat, cost, l.meter.Size()) {
+		tat, at := l.tat.Load(), l.rule.meter.At(now)
+		if at >= gcra.Conforms(tat, cost, l.rule.meter.Size()) {
 			next := gcra.Admit(tat, at, cost)
 			if !l.tat.CompareAndSwap(tat, next) {
 				continue
@@ -233,13 +225,13 @@ func (l *Limiter) take(n int, d *ratelimit.Decision) {
 			d.Allowed = true
 			d.N = n
 			d.At = now
-			d.Limit = l.burst
-			d.Remaining = l.meter.Remaining(next, at)
-			d.ResetAfter = l.meter.Until(now, next)
+			d.Limit = l.rule.burst
+			d.Remaining = l.rule.meter.Remaining(next, at)
+			d.ResetAfter = l.rule.meter.Until(now, next)
 			return
 		}
 		if !late {
-			l.answer(d, now, tat, n, 0, false)
+			l.rule.Answer(d, tat, now, n, 0, 0, false)
 			return
 		}
 		now, late = coarse.Refresh(), false
@@ -255,29 +247,13 @@ func (l *Limiter) serve(n int) (wait time.Duration, ok bool) {
 
 // delay is the wait for n tokens behind others in line.
 func (l *Limiter) delay(ahead, n int) time.Duration {
-	var d ratelimit.Decision
-	l.answer(&d, clock.Refreshed(l.clock), l.tat.Load(), n, ahead, false)
-	return d.RetryAfter
+	now := clock.Refreshed(l.clock)
+	return l.rule.Delay(l.tat.Load(), now, ahead, n)
 }
 
-// answer puts a decision into words: of n tokens at now, which left the state
-// tat, with some events ahead in line.
-func (l *Limiter) answer(d *ratelimit.Decision, now time.Duration, tat uint64, n, ahead int, ok bool) {
-	at := l.meter.At(now)
-	d.Allowed = ok
-	d.N = n
-	d.At = now
-	d.Limit = l.burst
-	if ahead > 0 {
-		tat = l.meter.Behind(tat, at, ahead)
-	} else {
-		d.Remaining = l.meter.Remaining(tat, at)
-	}
-	d.ResetAfter = l.meter.Until(now, tat)
-	if !ok {
-		d.RetryAfter = ratelimit.Never
-		if n > 0 && n <= l.burst {
-			d.RetryAfter = max(l.meter.Until(now, gcra.Conforms(tat, l.meter.Cost(n), l.meter.Size())), 1)
-		}
-	}
+// answer answers for n events that are not admitted, or are none, with some
+// ahead in line.
+func (l *Limiter) answer(d *ratelimit.Decision, n, ahead int) {
+	now := clock.Refreshed(l.clock)
+	l.rule.Answer(d, l.tat.Load(), now, n, ahead, 0, n == 0)
 }
