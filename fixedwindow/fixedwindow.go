@@ -116,7 +116,7 @@ func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
 		now = coarse.Refresh()
 		s, ok = l.rule.Take(s, now, n)
 	}
-	l.rule.Answer(&d, s, now, n, 0, 0, ok)
+	l.rule.answer(&d, s, now, n, 0, ok)
 	return d
 }
 
@@ -224,7 +224,7 @@ func (l *Limiter) take(n int, d *ratelimit.Decision) {
 		case !ok && late:
 			now, late = coarse.Refresh(), false
 		case !ok:
-			l.rule.Answer(d, uint64(s), now, n, 0, 0, false)
+			l.rule.answer(d, uint64(s), now, n, 0, false)
 			return
 		}
 	}
@@ -247,5 +247,5 @@ func (l *Limiter) delay(ahead, n int) time.Duration {
 // ahead in line.
 func (l *Limiter) answer(d *ratelimit.Decision, n, ahead int) {
 	now := clock.Refreshed(l.clock)
-	l.rule.Answer(d, l.state.Load(), now, n, ahead, 0, n == 0)
+	l.rule.answer(d, l.state.Load(), now, n, ahead, n == 0)
 }

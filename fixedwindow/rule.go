@@ -50,7 +50,8 @@ func (r *rule) Start(now time.Duration) uint64 {
 	return uint64(r.layout.pack(r.grid.Index(r.grid.Time(now)), 0))
 }
 
-func (r *rule) Fresh(now time.Duration) uint64 { return r.Start(now) }
+// Fresh is true of a window that has ended, and of an unused one.
+func (r *rule) Fresh(word uint64, now time.Duration) bool { return word <= r.Start(now) }
 
 // Take counts n events if the window has that many left.
 func (r *rule) Take(word uint64, now time.Duration, n int) (next uint64, ok bool) {
@@ -65,7 +66,7 @@ func (r *rule) Serve(word uint64, now time.Duration, n int) (next uint64, ok boo
 // Delay is the wait for n events behind others in line.
 func (r *rule) Delay(word uint64, now time.Duration, ahead, n int) time.Duration {
 	var d ratelimit.Decision
-	r.Answer(&d, word, now, n, ahead, 0, false)
+	r.answer(&d, word, now, n, ahead, false)
 	return d.RetryAfter
 }
 
@@ -79,9 +80,14 @@ func (r *rule) Refund(word uint64, _ time.Duration, d ratelimit.Decision) (next 
 	return uint64(r.layout.pack(charged, used-min(used, uint64(d.N))))
 }
 
-// Answer puts a decision into words: of n events at now, which left the state,
+func (r *rule) Answer(word uint64, now time.Duration, n int, ahead algorithm.Line, ok bool) (d ratelimit.Decision) {
+	r.answer(&d, word, now, n, ahead.Events, ok)
+	return d
+}
+
+// answer puts a decision into words: of n events at now, which left the state,
 // with some events ahead in line.
-func (r *rule) Answer(d *ratelimit.Decision, word uint64, now time.Duration, n, ahead, _ int, ok bool) {
+func (r *rule) answer(d *ratelimit.Decision, word uint64, now time.Duration, n, ahead int, ok bool) {
 	s := r.turn(state(word), r.grid.Time(now))
 	index, used := r.layout.index(s), r.layout.used(s)
 	d.Allowed = ok

@@ -36,6 +36,7 @@ import (
 
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/internal/algorithm"
 	"github.com/ratekeep/ratelimit/internal/fifo"
 	"github.com/ratekeep/ratelimit/internal/gcra"
 )
@@ -128,7 +129,7 @@ func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
 		now = coarse.Refresh()
 		tat, ok = l.rule.Take(tat, now, n)
 	}
-	l.rule.Answer(&d, tat, now, n, 0, 0, ok)
+	l.rule.answer(&d, tat, now, n, algorithm.Line{}, ok)
 	return d
 }
 
@@ -242,7 +243,7 @@ func (l *Limiter) take(n int, depth uint64, d *ratelimit.Decision) {
 			return
 		}
 		if !late {
-			l.rule.Answer(d, tat, now, n, 0, 0, false)
+			l.rule.answer(d, tat, now, n, algorithm.Line{}, false)
 			return
 		}
 		now, late = coarse.Refresh(), false
@@ -269,7 +270,6 @@ func (l *Limiter) delay(ahead, n int) time.Duration {
 func (l *Limiter) answer(d *ratelimit.Decision, n, ahead int) {
 	now := clock.Refreshed(l.clock)
 	tat := l.tat.Load()
-	// Those in line here leave one by one; others only fill the bucket.
-	own := min(ahead, l.queue.Ahead())
-	l.rule.answer(d, tat, now, n, ahead, own, l.queue.Last(), n == 0)
+	line := algorithm.Line{Events: ahead, Here: min(ahead, l.queue.Ahead()), Last: l.queue.Last()}
+	l.rule.answer(d, tat, now, n, line, n == 0)
 }

@@ -44,7 +44,7 @@ func (r *rule) Room() int { return r.capacity }
 
 func (r *rule) Start(now time.Duration) uint64 { return r.meter.At(now) }
 
-func (r *rule) Fresh(now time.Duration) uint64 { return r.meter.At(now) }
+func (r *rule) Fresh(tat uint64, now time.Duration) bool { return tat <= r.meter.At(now) }
 
 // Take puts n events in if the bucket has room for all of them.
 func (r *rule) Take(tat uint64, now time.Duration, n int) (next uint64, ok bool) {
@@ -81,26 +81,26 @@ func (r *rule) Refund(tat uint64, now time.Duration, d ratelimit.Decision) (next
 	return gcra.Refund(tat, at, r.meter.At(d.At), r.meter.Cost(d.N))
 }
 
-// Answer puts a decision into words: of n events at now, which left the state
-// tat, with some events ahead in line, the last of them so many.
-func (r *rule) Answer(d *ratelimit.Decision, tat uint64, now time.Duration, n, ahead, last int, ok bool) {
-	r.answer(d, tat, now, n, ahead, ahead, last, ok)
+func (r *rule) Answer(tat uint64, now time.Duration, n int, ahead algorithm.Line, ok bool) (d ratelimit.Decision) {
+	r.answer(&d, tat, now, n, ahead, ok)
+	return d
 }
 
-// answer is Answer where only some of the events ahead are in line, and leave it
-// one by one.
-func (r *rule) answer(d *ratelimit.Decision, tat uint64, now time.Duration, n, ahead, inLine, last int, ok bool) {
+// answer puts a decision into words: of n events at now, which left the state
+// tat, with others ahead. Those in line here leave one by one, the others only
+// fill the bucket.
+func (r *rule) answer(d *ratelimit.Decision, tat uint64, now time.Duration, n int, ahead algorithm.Line, ok bool) {
 	at := r.meter.At(now)
 	d.Allowed = ok
 	d.N = n
 	d.At = now
 	d.Limit = r.capacity
 	var gone uint64 // when the last in line has left
-	if ahead > 0 {
-		if inLine > 0 {
-			gone = r.meter.Behind(tat, at, inLine-min(inLine, last))
+	if ahead.Events > 0 {
+		if ahead.Here > 0 {
+			gone = r.meter.Behind(tat, at, ahead.Here-min(ahead.Here, ahead.Last))
 		}
-		tat = r.meter.Behind(tat, at, ahead)
+		tat = r.meter.Behind(tat, at, ahead.Events)
 	} else {
 		d.Remaining = r.meter.Remaining(tat, at)
 	}

@@ -49,7 +49,7 @@ func (r *recordRule) Start(record []uint64, now time.Duration) {
 	record[0], record[1] = 0, uint64(span.Clamp(now))
 }
 
-func (r *recordRule) Decide(record []uint64, h *algorithm.Heap, now time.Duration, n, ahead int, take bool, d *ratelimit.Decision) {
+func (r *recordRule) Decide(record []uint64, h *algorithm.Heap, now time.Duration, n, ahead int, take bool) (d ratelimit.Decision) {
 	d.N = n
 	d.At = now
 	d.Limit = r.limit
@@ -69,7 +69,7 @@ func (r *recordRule) Decide(record []uint64, h *algorithm.Heap, now time.Duratio
 			g.add(t, n)
 			g.store(record)
 		}
-		return
+		return d
 	default:
 		d.Remaining = r.limit - used
 		if used > 0 {
@@ -78,12 +78,13 @@ func (r *recordRule) Decide(record []uint64, h *algorithm.Heap, now time.Duratio
 	}
 	if n == 0 {
 		d.Allowed = true
-		return
+		return d
 	}
 	d.RetryAfter = ratelimit.Never
 	if possible {
 		d.RetryAfter = max(span.Wait(now, r.fits(&g, t, oldest, used, ahead, n)), 1)
 	}
+	return d
 }
 
 func (r *recordRule) Until(record []uint64, h *algorithm.Heap, _ time.Duration) time.Duration {

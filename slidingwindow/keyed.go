@@ -19,11 +19,8 @@ func (r *wordRule) Start(now time.Duration) uint64 {
 	return r.pack(counts{index: r.grid.Index(r.grid.Time(now))})
 }
 
-// Fresh is an unused window before this one: so what was used up to then weighs
-// nothing any more.
-func (r *wordRule) Fresh(now time.Duration) uint64 {
-	index := r.grid.Index(r.grid.Time(now))
-	return r.pack(counts{index: max(index, 1) - 1})
+func (r *wordRule) Fresh(word uint64, now time.Duration) bool {
+	return r.fresh(r.unpack(word), now)
 }
 
 func (r *wordRule) Take(word uint64, now time.Duration, n int) (next uint64, ok bool) {
@@ -39,8 +36,9 @@ func (r *wordRule) Delay(word uint64, now time.Duration, ahead, n int) time.Dura
 	return r.delay(r.unpack(word), now, ahead, n)
 }
 
-func (r *wordRule) Answer(d *ratelimit.Decision, word uint64, now time.Duration, n, ahead, _ int, ok bool) {
-	r.answer(d, r.unpack(word), now, n, ahead, ok)
+func (r *wordRule) Answer(word uint64, now time.Duration, n int, ahead algorithm.Line, ok bool) (d ratelimit.Decision) {
+	r.answer(&d, r.unpack(word), now, n, ahead.Events, ok)
+	return d
 }
 
 func (r *wordRule) Refund(word uint64, _ time.Duration, d ratelimit.Decision) (next uint64) {
@@ -65,17 +63,18 @@ func (r *recordRule) Start(record []uint64, now time.Duration) {
 	counts{index: r.grid.Index(r.grid.Time(now))}.put(record)
 }
 
-func (r *recordRule) Decide(record []uint64, _ *algorithm.Heap, now time.Duration, n, ahead int, take bool, d *ratelimit.Decision) {
+func (r *recordRule) Decide(record []uint64, _ *algorithm.Heap, now time.Duration, n, ahead int, take bool) (d ratelimit.Decision) {
 	s := countsOf(record)
 	if n < 1 || n > int(r.limit) || ahead > 0 {
-		r.answer(d, s, now, n, ahead, n == 0)
-		return
+		r.answer(&d, s, now, n, ahead, n == 0)
+		return d
 	}
 	next, ok := r.next(s, now, n)
 	if ok && take {
 		next.put(record)
 	}
-	r.answer(d, next, now, n, 0, ok)
+	r.answer(&d, next, now, n, 0, ok)
+	return d
 }
 
 func (r *recordRule) Until(record []uint64, _ *algorithm.Heap, now time.Duration) time.Duration {
@@ -88,8 +87,7 @@ func (r *recordRule) Until(record []uint64, _ *algorithm.Heap, now time.Duration
 }
 
 func (r *recordRule) Fresh(record []uint64, _ *algorithm.Heap, now time.Duration) bool {
-	s, index := countsOf(record), r.grid.Index(r.grid.Time(now))
-	return s.index+1 < index || s.index < index && s.curr == 0 || s.index == index && s.prev+s.curr == 0
+	return r.fresh(countsOf(record), now)
 }
 
 func (r *recordRule) Refund(record []uint64, _ *algorithm.Heap, d ratelimit.Decision) {

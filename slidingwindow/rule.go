@@ -80,6 +80,18 @@ func (r *rule) refund(s counts, d ratelimit.Decision) counts {
 	return s
 }
 
+// fresh reports whether nothing that was counted weighs at a reading.
+func (r *rule) fresh(s counts, now time.Duration) bool {
+	index := r.grid.Index(r.grid.Time(now))
+	switch {
+	case s.index < index:
+		return s.curr == 0 || s.index+1 < index
+	case s.index == index:
+		return s.prev+s.curr == 0
+	}
+	return false
+}
+
 // delay is the wait for n events behind others in line.
 func (r *rule) delay(s counts, now time.Duration, ahead, n int) time.Duration {
 	var d ratelimit.Decision

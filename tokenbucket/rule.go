@@ -44,7 +44,7 @@ func (r *rule) Room() int { return 0 }
 
 func (r *rule) Start(now time.Duration) uint64 { return r.meter.At(now) }
 
-func (r *rule) Fresh(now time.Duration) uint64 { return r.meter.At(now) }
+func (r *rule) Fresh(tat uint64, now time.Duration) bool { return tat <= r.meter.At(now) }
 
 // Take takes n tokens if there are that many.
 func (r *rule) Take(tat uint64, now time.Duration, n int) (next uint64, ok bool) {
@@ -62,7 +62,7 @@ func (r *rule) Serve(tat uint64, now time.Duration, n int) (next uint64, ok bool
 // Delay is the wait for n tokens behind others in line.
 func (r *rule) Delay(tat uint64, now time.Duration, ahead, n int) time.Duration {
 	var d ratelimit.Decision
-	r.Answer(&d, tat, now, n, ahead, 0, false)
+	r.answer(&d, tat, now, n, ahead, false)
 	return d.RetryAfter
 }
 
@@ -73,9 +73,14 @@ func (r *rule) Refund(tat uint64, now time.Duration, d ratelimit.Decision) (next
 	return gcra.Refund(tat, at, r.meter.At(d.At), r.meter.Cost(d.N))
 }
 
-// Answer puts a decision into words: of n tokens at now, which left the state
+func (r *rule) Answer(tat uint64, now time.Duration, n int, ahead algorithm.Line, ok bool) (d ratelimit.Decision) {
+	r.answer(&d, tat, now, n, ahead.Events, ok)
+	return d
+}
+
+// answer puts a decision into words: of n tokens at now, which left the state
 // tat, with some events ahead in line.
-func (r *rule) Answer(d *ratelimit.Decision, tat uint64, now time.Duration, n, ahead, _ int, ok bool) {
+func (r *rule) answer(d *ratelimit.Decision, tat uint64, now time.Duration, n, ahead int, ok bool) {
 	at := r.meter.At(now)
 	d.Allowed = ok
 	d.N = n

@@ -121,7 +121,7 @@ func (l *Limiter) Peek(n int) (d ratelimit.Decision) {
 		now = coarse.Refresh()
 		tat, ok = l.rule.Take(tat, now, n)
 	}
-	l.rule.Answer(&d, tat, now, n, 0, 0, ok)
+	l.rule.answer(&d, tat, now, n, 0, ok)
 	return d
 }
 
@@ -231,7 +231,7 @@ func (l *Limiter) take(n int, d *ratelimit.Decision) {
 			return
 		}
 		if !late {
-			l.rule.Answer(d, tat, now, n, 0, 0, false)
+			l.rule.answer(d, tat, now, n, 0, false)
 			return
 		}
 		now, late = coarse.Refresh(), false
@@ -255,5 +255,5 @@ func (l *Limiter) delay(ahead, n int) time.Duration {
 // ahead in line.
 func (l *Limiter) answer(d *ratelimit.Decision, n, ahead int) {
 	now := clock.Refreshed(l.clock)
-	l.rule.Answer(d, l.tat.Load(), now, n, ahead, 0, n == 0)
+	l.rule.answer(d, l.tat.Load(), now, n, ahead, n == 0)
 }

@@ -28,9 +28,9 @@ type Word interface {
 	// that was.
 	Start(now time.Duration) uint64
 
-	// Fresh is a word such that those up to it are as good as new at a reading,
-	// and at every later one.
-	Fresh(now time.Duration) uint64
+	// Fresh reports whether the state is as good as new at a reading, and at
+	// every later one.
+	Fresh(word uint64, now time.Duration) bool
 
 	// Take is the state after n events are admitted at now, if they are.
 	Take(word uint64, now time.Duration, n int) (next uint64, ok bool)
@@ -43,12 +43,19 @@ type Word interface {
 	Delay(word uint64, now time.Duration, ahead, n int) time.Duration
 
 	// Answer puts into words a decision on n events, which left the state, with
-	// others ahead in line, of which the last waits for so many.
-	Answer(d *ratelimit.Decision, word uint64, now time.Duration, n, ahead, last int, ok bool)
+	// others ahead.
+	Answer(word uint64, now time.Duration, n int, ahead Line, ok bool) ratelimit.Decision
 
 	// Refund is the state without what d admitted, as far as that still counts.
 	// The state must have been loaded before the clock was read.
 	Refund(word uint64, now time.Duration, d ratelimit.Decision) (next uint64)
+}
+
+// Line is the events ahead of others.
+type Line struct {
+	Events int // in all
+	Here   int // of these, in line here; the others wait elsewhere
+	Last   int // of these, the last waiter's
 }
 
 // Reserved and the words above are no state of a [Word].
@@ -69,7 +76,7 @@ type Record interface {
 
 	// Decide answers for n events with others ahead of them, and admits those
 	// it allows if it is to take them.
-	Decide(r []uint64, h *Heap, now time.Duration, n, ahead int, take bool, d *ratelimit.Decision)
+	Decide(r []uint64, h *Heap, now time.Duration, n, ahead int, take bool) ratelimit.Decision
 
 	// Until is a reading before which nothing is admitted; 0 if anything may be.
 	Until(r []uint64, h *Heap, now time.Duration) time.Duration

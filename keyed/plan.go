@@ -1,0 +1,102 @@
+package keyed
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/internal/algorithm"
+)
+
+// maxPlans is the most plans for the same keys.
+const maxPlans = 64
+
+// plan is a config. Of word and record one is nil.
+type plan struct {
+	number uint8
+	limit  int
+	room   int
+	salt   uint64 // a key has another id under each plan
+	word   algorithm.Word
+	record algorithm.Record
+}
+
+func newPlan(a algorithm.Algorithm, number int) *plan {
+	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio: spreads small numbers
+	p := &plan{number: uint8(number), limit: a.Limit(), room: a.Room(), salt: uint64(number) * golden}
+	switch a := a.(type) {
+	case algorithm.Word:
+		p.word = a
+	case algorithm.Record:
+		p.record = a
+	}
+	return p
+}
+
+// words is the size of the records under the plan.
+func (p *plan) words() int {
+	if p.record == nil {
+		return 0
+	}
+	return p.record.Words()
+}
+
+// used is how many events of a decision's limit are used.
+func used(d *ratelimit.Decision) int { return d.Limit - d.Remaining }
+
+// With returns a limiter of the same keys under another plan, such as that of
+// those who pay:
+//
+//	free := keyed.MustNew[string](tokenbucket.Config{Limit: 10, Window: time.Minute}, keyed.Options{})
+//	paid, err := free.With(tokenbucket.Config{Limit: 1000, Window: time.Minute})
+//
+// Who asks for a key chooses the plan by choosing the limiter, at no cost. When a
+// key comes under another plan than before, it takes along the events that it
+// has used then, as if they had been admitted at that moment: so a change of plan
+// neither loses them nor gives a fresh burst. A key that has used more than the
+// new limit has used all of it.
+//
+// The plans of a table have the same algorithm, the same clock, and room for as
+// large a state: a slidingwindow whose counts fit into one word does not go
+// together with one whose do not. There may be 64 of them; the error names what
+// does not fit. Make them once, not for each request.
+func (l *Limiter[K]) With(config Config) (*Limiter[K], error) {
+	if config == nil {
+		return nil, fmt.Errorf("keyed: the config is nil; want the Config of an algorithm, such as tokenbucket.Config")
+	}
+	a, c, err := config.Algorithm(l.clock)
+	if err != nil {
+		return nil, fmt.Errorf("keyed: %w", err)
+	}
+	if !sameClock(c, l.clock) {
+		return nil, fmt.Errorf("keyed: the Clock of the new plan is not that of the others; leave it nil")
+	}
+	l.keys.mu.Lock()
+	defer l.keys.mu.Unlock()
+	plans := l.keys.plans()
+	if len(plans) == maxPlans {
+		return nil, fmt.Errorf("keyed: there are %d plans already, which is the most", maxPlans)
+	}
+	p := newPlan(a, len(plans))
+	if first := plans[0]; p.words() != first.words() {
+		return nil, fmt.Errorf("keyed: a state under the new plan has %d words, and under the first %d: they cannot share a table", 1+p.words(), 1+first.words())
+	}
+	plans = append(plans[:len(plans):len(plans)], p)
+	l.keys.planned.Store(&plans)
+	return &Limiter[K]{keys: l.keys, plan: p, clock: l.clock}, nil
+}
+
+// MustWith is With for a config that is known to be good. It panics with With's
+// error.
+func (l *Limiter[K]) MustWith(config Config) *Limiter[K] {
+	with, err := l.With(config)
+	if err != nil {
+		panic(err)
+	}
+	return with
+}
+
+func sameClock(a, b clock.Clock) bool {
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.ValueOf(a).Comparable() && a == b
+}
