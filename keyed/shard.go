@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/internal/algorithm"
 )
 
@@ -63,17 +62,17 @@ type shard[K comparable] struct {
 	fullUntil atomic.Int64             // a clock reading before which no new key finds a place
 	_         [40]byte                 // what is written often is in another cache line
 
-	mu     sync.Mutex
-	heap   *algorithm.Heap // of records; nil if there are none
-	lines  lines[K]
-	floor  time.Duration // the latest reading at which keys have been forgotten
-	next   time.Duration // the reading from which on a new table is worth it, if all places are taken
-	most   int           // keys that may be kept; set by New
-	inUse  int           // slots of the table that are in use
-	grown  int64         // how many tables there have been
-	kept   atomic.Int32  // keys; written with mu held
-	freed  atomic.Int32  // keys that were made as good as new since there was a new table
-	denied atomic.Int64  // how many decisions found no place
+	mu       sync.Mutex
+	heap     *algorithm.Heap // of records; nil if there are none
+	lines    lines[K]
+	floor    time.Duration // the latest reading at which keys have been forgotten
+	next     time.Duration // the reading from which on a new table is worth it, if all places are taken
+	most     int           // keys that may be kept; set by New
+	inUse    int           // slots of the table that are in use
+	renewals int64         // how many tables there have been
+	kept     atomic.Int32  // keys; written with mu held
+	freed    atomic.Int32  // keys that were made as good as new since there was a new table
+	denied   atomic.Int64  // how many decisions found no place
 
 	scratch [3]uint64 // a record
 }
@@ -150,7 +149,7 @@ func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 	s.kept.Store(int32(live))
 	s.freed.Store(0)
 	s.fullUntil.Store(0)
-	s.grown++
+	s.renewals++
 	s.table.Store(t)
 }
 
@@ -181,7 +180,7 @@ func (s *shard[K]) giveUp(t *table[K], i int, p *plan, now time.Duration) bool {
 // ending keeps the readings at which enough of the states are as good as new:
 // the earliest ones, in order.
 func (s *shard[K]) ending(ends []time.Duration, t *table[K], i int, p *plan, now time.Duration) []time.Duration {
-	end := after(now, s.state(t, i, p, now).ResetAfter)
+	end := after(now, s.state(t, i, p, 0, now).ResetAfter)
 	if len(ends) == s.enough() {
 		if end >= ends[len(ends)-1] {
 			return ends
@@ -210,15 +209,6 @@ func (s *shard[K]) free() {
 	if int(s.freed.Add(1)) >= s.enough() && s.fullUntil.Load() != 0 {
 		s.fullUntil.Store(0)
 	}
-}
-
-// state is what the state of a slot says at now. It requires that mu is held, and
-// that there is one.
-func (s *shard[K]) state(t *table[K], i int, p *plan, now time.Duration) ratelimit.Decision {
-	if p.record != nil {
-		return p.record.Decide(t.record(i), s.heap, now, 0, 0, false)
-	}
-	return p.word.Answer(t.slots[i].word.Load(), now, 0, algorithm.Line{}, true)
 }
 
 // forget makes a key as good as new under a plan. It requires that mu is held.
