@@ -1,0 +1,67 @@
+package redislimit
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ratekeep/ratelimit"
+)
+
+// Request is what is asked for one key of a [Limiter.Batch].
+type Request struct {
+	Key string
+	N   int
+}
+
+// Batch takes for many keys in one round trip, or in one for each server of a
+// Cluster that runs at the same time: the i-th decision is that of a Take of the
+// i-th request. Each key is decided on its own, in order where one is named more
+// than once. It takes from no lease. The error is the first there was; the
+// decisions of the others are good.
+func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.Decision, error) {
+	decisions := make([]ratelimit.Decision, len(requests))
+	for i, r := range requests {
+		decisions[i] = ratelimit.Decision{N: r.N, Limit: l.most}
+	}
+	if err := ctx.Err(); err != nil {
+		return decisions, err
+	}
+	var (
+		first     error
+		asked     []int // the requests that the server is asked
+		questions []question
+		commands  []*command
+	)
+	note := func(i int, q question, d ratelimit.Decision, err error) {
+		if err != nil && errors.Is(err, ErrUnavailable) {
+			d, err = l.withoutServer(requests[i].Key, q, err)
+		}
+		decisions[i] = d
+		if first == nil {
+			first = err
+		}
+	}
+	sent := l.clock.Now()
+	for i, r := range requests {
+		ahead := l.lines.ahead(r.Key)
+		q := question{n: r.N, ahead: ahead, take: ahead == 0 && possible(r.N, l.most)}
+		if d, ok := l.recall(r.Key, q); ok {
+			note(i, q, d, nil)
+			continue
+		}
+		if b := l.breaker(r.Key); !b.lets(sent, l.options.Cooldown) {
+			note(i, q, decisions[i], l.tooSoon(b, sent))
+			continue
+		}
+		asked, questions, commands = append(asked, i), append(questions, q), append(commands, l.takeCommand(ctx, r.Key, q))
+	}
+	if commands == nil {
+		return decisions, first
+	}
+	err := l.send(ctx, commands)
+	for j, i := range asked {
+		d, err := l.hear(ctx, requests[i].Key, questions[j], sent, commands[j], err)
+		note(i, questions[j], d, err)
+	}
+	return decisions, first
+}

@@ -1,0 +1,68 @@
+package redislimit
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// failuresToOpen is how many calls in a row go without an answer before the
+// server is left alone.
+const failuresToOpen = 3
+
+// breaker keeps callers away from a server that does not answer. It is closed,
+// or open until a reading of the clock; then it lets one call through and stays
+// open for the others until that one has been answered.
+type breaker struct {
+	failures atomic.Int64 // in a row
+	openFor  atomic.Int64 // until this reading; 0 if closed
+}
+
+// lets reports whether a call may be made at now.
+func (b *breaker) lets(now, cooldown time.Duration) bool {
+	until := b.openFor.Load()
+	if until == 0 {
+		return true
+	}
+	// If the one that tries never comes back, another will.
+	return int64(now) >= until && b.openFor.CompareAndSwap(until, int64(now+cooldown))
+}
+
+// answered closes the breaker.
+func (b *breaker) answered() {
+	if b.failures.Load() != 0 {
+		b.failures.Store(0)
+		b.openFor.Store(0)
+	}
+}
+
+// failed opens the breaker if it was not the first.
+func (b *breaker) failed(now, cooldown time.Duration) {
+	if b.failures.Add(1) >= failuresToOpen {
+		b.openFor.Store(max(int64(now+cooldown), 1))
+	}
+}
+
+// left is how long no call is let through.
+func (b *breaker) left(now time.Duration) time.Duration {
+	return max(time.Duration(b.openFor.Load())-now, 0)
+}
+
+// breakersOfCluster is how many breakers a Cluster has: each guards a range of
+// its 16384 slots, which mostly are one server's.
+const breakersOfCluster = 64
+
+// slot is the Cluster slot of what a key is placed by.
+func slot(tag string) int {
+	var crc uint16
+	for i := range len(tag) {
+		crc ^= uint16(tag[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc % 16384)
+}

@@ -1,0 +1,200 @@
+package redislimit
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/fixedwindow"
+	"github.com/ratekeep/ratelimit/leakybucket"
+	"github.com/ratekeep/ratelimit/slidinglog"
+	"github.com/ratekeep/ratelimit/slidingwindow"
+	"github.com/ratekeep/ratelimit/tokenbucket"
+)
+
+const (
+	// maxFallbackKeys is how many keys the fallback keeps. It refuses a key
+	// for which it has no room.
+	maxFallbackKeys = 1 << 16
+
+	// sweepEvery is how often it looks for keys that are as good as new.
+	sweepEvery = time.Second
+)
+
+// withoutServer is the decision that the options choose when the server makes
+// none, for the reason err.
+func (l *Limiter) withoutServer(key string, q question, err error) (ratelimit.Decision, error) {
+	now := l.clock.Now()
+	d := ratelimit.Decision{N: q.n, At: now, Limit: l.most}
+	switch {
+	case !possible(q.n, l.most) && q.n != 0:
+		d.RetryAfter = ratelimit.Never
+		return d, nil
+	case l.options.WhenDown == Admit || q.n == 0:
+		d.Allowed = true
+		return d, nil
+	case l.options.WhenDown == Fallback:
+		return l.fallback.decide(key, q, now), nil
+	}
+	d.RetryAfter = max(l.breaker(key).left(now), time.Microsecond)
+	return d, err
+}
+
+// fallback is a limiter in this process for each key, with its share.
+type fallback struct {
+	configs []func() (refundLimiter, error) // makes the limiters of a key
+	most    int
+
+	mu      sync.Mutex
+	keys    map[string][]refundLimiter
+	sweepAt time.Duration // not before this reading of the clock
+}
+
+type refundLimiter interface {
+	ratelimit.Limiter
+	ratelimit.Refunder
+	ratelimit.Resetter
+}
+
+func newFallback(configs []any, share int, c clock.Clock) (*fallback, error) {
+	f := &fallback{most: math.MaxInt, keys: make(map[string][]refundLimiter)}
+	for _, config := range configs {
+		var make func() (refundLimiter, error)
+		switch config := config.(type) {
+		case tokenbucket.Config:
+			if config.Burst == 0 {
+				config.Burst = config.Limit
+			}
+			config.Clock, config.Burst = c, max(config.Burst/share, 1)
+			config.Limit, config.Window = part(config.Limit, config.Window, share)
+			make = func() (refundLimiter, error) { return tokenbucket.New(config) }
+		case leakybucket.Config:
+			if config.Capacity == 0 {
+				config.Capacity = config.Limit
+			}
+			config.Clock, config.Capacity = c, max(config.Capacity/share, 1)
+			config.Limit, config.Window = part(config.Limit, config.Window, share)
+			make = func() (refundLimiter, error) { return leakybucket.New(config) }
+		case fixedwindow.Config:
+			config.Clock = c
+			config.Limit, config.Window = part(config.Limit, config.Window, share)
+			make = func() (refundLimiter, error) { return fixedwindow.New(config) }
+		case slidingwindow.Config:
+			config.Clock = c
+			config.Limit, config.Window = part(config.Limit, config.Window, share)
+			make = func() (refundLimiter, error) { return slidingwindow.New(config) }
+		case slidinglog.Config:
+			config.Clock = c
+			config.Limit, config.Window = part(config.Limit, config.Window, share)
+			make = func() (refundLimiter, error) { return slidinglog.New(config) }
+		}
+		l, err := make()
+		if err != nil {
+			return nil, fmt.Errorf("redislimit: Share %d: %w", share, err)
+		}
+		f.configs = append(f.configs, make)
+		f.most = min(f.most, l.Peek(0).Limit)
+	}
+	return f, nil
+}
+
+// part is a limit of which share make no more than the whole: so many events, or
+// one in so many windows.
+func part(limit int, window time.Duration, share int) (int, time.Duration) {
+	if limit >= share {
+		return limit / share, window
+	}
+	windows := time.Duration((share-1)/limit + 1)
+	if window > math.MaxInt64/windows {
+		return 1, math.MaxInt64 // too long for any limiter
+	}
+	return 1, window * windows
+}
+
+// decide is the decision of a key's own limiters.
+func (f *fallback) decide(key string, q question, now time.Duration) ratelimit.Decision {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	limiters := f.limiters(key, now)
+	if limiters == nil {
+		return ratelimit.Decision{N: q.n, At: now, Limit: f.most, RetryAfter: sweepEvery}
+	}
+	var worst ratelimit.Decision
+	for i, l := range limiters {
+		d := l.Peek(q.n)
+		if idle := l.Peek(0).ResetAfter; q.paced && d.Allowed && idle > 0 {
+			d.Allowed, d.RetryAfter = false, idle
+		}
+		if i == 0 || d.RetryAfter > worst.RetryAfter || d.RetryAfter == worst.RetryAfter && d.Remaining < worst.Remaining {
+			worst = d
+		}
+	}
+	if q.ahead > 0 && worst.Allowed {
+		worst.Allowed, worst.Remaining, worst.RetryAfter = false, 0, time.Microsecond
+	}
+	if worst.Allowed && q.take {
+		for _, l := range limiters {
+			l.AllowN(q.n)
+		}
+	}
+	return worst
+}
+
+// limiters are those of a key; nil if there is no room for them. It requires
+// that mu is held.
+func (f *fallback) limiters(key string, now time.Duration) []refundLimiter {
+	if limiters, ok := f.keys[key]; ok {
+		return limiters
+	}
+	if len(f.keys) >= maxFallbackKeys && now >= f.sweepAt {
+		f.sweepAt = now + sweepEvery
+		for key, limiters := range f.keys {
+			if fresh(limiters) {
+				delete(f.keys, key)
+			}
+		}
+	}
+	if len(f.keys) >= maxFallbackKeys {
+		return nil
+	}
+	var limiters []refundLimiter
+	for _, make := range f.configs {
+		l, err := make()
+		if err != nil {
+			return nil // it did not fail when the first were made
+		}
+		limiters = append(limiters, l)
+	}
+	f.keys[key] = limiters
+	return limiters
+}
+
+func (f *fallback) refund(key string, d ratelimit.Decision) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	limiters := f.keys[key]
+	if len(limiters) > 1 {
+		d.ResetAfter = 0 // it is that of one of them
+	}
+	for _, l := range limiters {
+		l.Refund(d)
+	}
+}
+
+func (f *fallback) reset(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.keys, key)
+}
+
+func fresh(limiters []refundLimiter) bool {
+	for _, l := range limiters {
+		if l.Peek(0).ResetAfter > 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,396 @@
+package redislimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/fixedwindow"
+	"github.com/ratekeep/ratelimit/internal/span"
+	"github.com/ratekeep/ratelimit/leakybucket"
+	"github.com/ratekeep/ratelimit/slidinglog"
+	"github.com/ratekeep/ratelimit/slidingwindow"
+	"github.com/ratekeep/ratelimit/tokenbucket"
+)
+
+// Config is what to limit to: that of one of the five algorithms. Its Clock is
+// only slept on, and read to tell how long ago the server was asked; what is
+// decided is decided by the server's time.
+type Config interface {
+	tokenbucket.Config | leakybucket.Config | fixedwindow.Config | slidingwindow.Config | slidinglog.Config
+}
+
+// Limiter limits each of any number of keys, together with all other Limiters
+// of the same Config and Prefix on the same server. All methods are safe for
+// concurrent use. It is made by [New] or [All], and must not be copied.
+type Limiter struct {
+	limits  []limit
+	most    int   // the lowest of theirs
+	paces   bool  // whether Wait spaces its events
+	locals  []any // the Configs of the fallback
+	client  redis.UniversalClient
+	bounded bool // whether the client heeds a context's deadline
+	options Options
+	clock   clock.Clock
+	scripts scripts
+
+	breakers []breaker
+	refusals *refusals // nil if none are remembered
+	leases   *leases   // nil if none are taken
+	fallback *fallback // nil unless there is one
+	lines    lines
+	trouble  atomic.Pointer[error] // why the server did not decide, the last time
+}
+
+// New returns a limiter. Its error names the field, the value and the range.
+func New[C Config](config C, client redis.UniversalClient, options Options) (*Limiter, error) {
+	if client == nil {
+		return nil, errors.New("redislimit: the client is nil")
+	}
+	var of limit
+	var paces bool
+	var err error
+	l := &Limiter{client: client}
+	switch c := any(config).(type) {
+	case tokenbucket.Config:
+		l.clock = c.Clock
+		of, err = newBucket("t", c.Limit, c.Window, c.Burst, "Burst")
+	case leakybucket.Config:
+		l.clock = c.Clock
+		paces = true
+		of, err = newBucket("q", c.Limit, c.Window, c.Capacity, "Capacity")
+	case fixedwindow.Config:
+		l.clock = c.Clock
+		of, err = newFixed(c.Limit, c.Window, c.Offset)
+	case slidingwindow.Config:
+		l.clock = c.Clock
+		of, err = newSliding(c.Limit, c.Window)
+	case slidinglog.Config:
+		l.clock = c.Clock
+		of, err = newLog(c.Limit, c.Window)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redislimit: %w", err)
+	}
+	if l.clock == nil {
+		l.clock = clock.System()
+	}
+	if l.options, err = options.complete(of.most()); err != nil {
+		return nil, err
+	}
+	return l.complete([]limit{of}, paces, []any{config})
+}
+
+// All returns a limiter that admits when every one of the limiters does, and
+// charges none of them otherwise, for each key in one round trip. They must
+// have been made with the same client and the same Options; its clock is that of
+// the first. Events that it admits count in theirs, and theirs in it.
+//
+// Its decision is the one that refuses the longest, else the one with the least
+// remaining; all fields are that limiter's own.
+func All(limiters ...*Limiter) (*Limiter, error) {
+	if len(limiters) == 0 {
+		return nil, errors.New("redislimit: All of no limiters")
+	}
+	first := limiters[0]
+	l := &Limiter{client: first.client, clock: first.clock, options: first.options}
+	var limits []limit
+	var locals []any
+	var paces bool
+	for i, m := range limiters {
+		if m.client != l.client || m.options != l.options {
+			return nil, fmt.Errorf("redislimit: All: limiter %d has another client or other Options than limiter 0", i)
+		}
+		for _, of := range m.limits {
+			if slices.ContainsFunc(limits, func(o limit) bool { return o.id() == of.id() }) {
+				return nil, fmt.Errorf("redislimit: All: limiter %d is the same as one before it", i)
+			}
+			if l.options.Lease > of.most() {
+				return nil, fmt.Errorf("redislimit: All: Lease %d is out of range [0, %d] of limiter %d", l.options.Lease, of.most(), i)
+			}
+			limits = append(limits, of)
+		}
+		locals = append(locals, m.locals...)
+		paces = paces || m.paces
+	}
+	return l.complete(limits, paces, locals)
+}
+
+func (l *Limiter) complete(limits []limit, paces bool, locals []any) (*Limiter, error) {
+	l.limits, l.paces, l.locals = limits, paces, locals
+	l.most = math.MaxInt
+	for _, of := range limits {
+		l.most = min(l.most, of.most())
+	}
+	l.bounded = bounded(l.client)
+	l.scripts = onServerTime
+	l.breakers = make([]breaker, 1)
+	if _, ok := l.client.(*redis.ClusterClient); ok {
+		l.breakers = make([]breaker, breakersOfCluster)
+	}
+	if l.options.Refusals != NoRefusals {
+		l.refusals = newRefusals(l.options.Refusals)
+	}
+	if l.options.Lease > 1 {
+		l.leases = newLeases()
+	}
+	if l.options.WhenDown == Fallback {
+		var err error
+		if l.fallback, err = newFallback(locals, l.options.Share, l.clock); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+var onServerTime = newScripts(clockLua)
+
+// Allow is AllowN(ctx, key, 1).
+func (l *Limiter) Allow(ctx context.Context, key string) (bool, error) {
+	return l.AllowN(ctx, key, 1)
+}
+
+// AllowN admits all n events, or none of them.
+func (l *Limiter) AllowN(ctx context.Context, key string, n int) (bool, error) {
+	d, err := l.Take(ctx, key, n)
+	return d.Allowed, err
+}
+
+// Take is AllowN with the reasons. If it returns an error nothing is allowed. It
+// may have been counted even so, if the error is not the context's from before
+// the call.
+func (l *Limiter) Take(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
+	if err := ctx.Err(); err != nil {
+		return ratelimit.Decision{N: n, Limit: l.most}, err
+	}
+	ahead := l.lines.ahead(key)
+	if ahead > 0 || !possible(n, l.most) {
+		return l.settle(ctx, key, question{n: n, ahead: ahead})
+	}
+	return l.settle(ctx, key, question{n: n, take: true})
+}
+
+// Peek answers what Take would, and takes nothing.
+func (l *Limiter) Peek(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
+	if err := ctx.Err(); err != nil {
+		return ratelimit.Decision{N: n, Limit: l.most}, err
+	}
+	return l.settle(ctx, key, question{n: n, ahead: l.lines.ahead(key)})
+}
+
+// Refund undoes what d admitted to a key, as far as it still counts. It does
+// nothing for a decision that was refused, and for one that the server did not
+// make. Each decision may be refunded once. If it returns an error it may have
+// been refunded even so.
+func (l *Limiter) Refund(ctx context.Context, key string, d ratelimit.Decision) error {
+	if !d.Allowed || !possible(d.N, l.most) {
+		return nil
+	}
+	if !decidedByServer(d) {
+		if l.fallback != nil {
+			l.fallback.refund(key, d)
+		}
+		return nil
+	}
+	return l.change(ctx, key, l.refundCommand(ctx, key, d))
+}
+
+// Reset returns a key to its fresh state.
+func (l *Limiter) Reset(ctx context.Context, key string) error {
+	if l.leases != nil {
+		if _, err := l.leases.end(ctx, key, l.clock.Now()); err != nil {
+			return err
+		}
+	}
+	if l.fallback != nil {
+		l.fallback.reset(key)
+	}
+	c := &command{redis.NewCmd(ctx, l.keys([]any{"unlink"}, key)...), nil}
+	return l.change(ctx, key, c)
+}
+
+// Err is why the server did not make the last decision it was asked for; nil if
+// it did. With Admit and Fallback nothing else tells.
+func (l *Limiter) Err() error {
+	if err := l.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Close gives back what is left of the leases. The limiter can be used on. It
+// does not close the client.
+func (l *Limiter) Close(ctx context.Context) error {
+	if l.leases == nil {
+		return nil
+	}
+	var errs []error
+	for _, key := range l.leases.all() {
+		d, err := l.leases.end(ctx, key, l.clock.Now())
+		errs = append(errs, err, l.Refund(ctx, key, d))
+	}
+	return errors.Join(errs...)
+}
+
+// settle answers a question, by the options' choice if the server does not.
+func (l *Limiter) settle(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
+	d, err := l.decide(ctx, key, q)
+	if err == nil || !errors.Is(err, ErrUnavailable) {
+		return d, err
+	}
+	return l.withoutServer(key, q, err)
+}
+
+// decide answers a question from a lease, from what is remembered, or by the
+// server.
+func (l *Limiter) decide(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
+	if l.leases != nil && q.ahead == 0 && !q.paced && possible(q.n, l.options.Lease) {
+		return l.leased(ctx, key, q)
+	}
+	return l.request(ctx, key, q)
+}
+
+// request is decide without leases.
+func (l *Limiter) request(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
+	if d, ok := l.recall(key, q); ok {
+		return d, nil
+	}
+	return l.ask(ctx, key, q)
+}
+
+// ask has the server answer a question.
+func (l *Limiter) ask(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
+	sent := l.clock.Now()
+	b := l.breaker(key)
+	if !b.lets(sent, l.options.Cooldown) {
+		return ratelimit.Decision{N: q.n, Limit: l.most}, l.tooSoon(b, sent)
+	}
+	commands := [1]*command{l.takeCommand(ctx, key, q)}
+	err := l.send(ctx, commands[:])
+	return l.hear(ctx, key, q, sent, commands[0], err)
+}
+
+// hear turns what came of a call, sent at a reading of the clock, into a
+// decision.
+func (l *Limiter) hear(ctx context.Context, key string, q question, sent time.Duration, c *command, err error) (ratelimit.Decision, error) {
+	var a answer
+	if err == nil {
+		a, err = c.answer(len(l.limits))
+	}
+	if err := l.judge(ctx, key, sent, err); err != nil {
+		return ratelimit.Decision{N: q.n, Limit: l.most}, err
+	}
+	d := l.decision(a, q)
+	if !d.Allowed {
+		l.remember(key, q, sent, a, d)
+	}
+	return d, nil
+}
+
+// judge tells the breaker how a call went that was sent at a reading of the
+// clock, and returns what the caller is told.
+func (l *Limiter) judge(ctx context.Context, key string, sent time.Duration, err error) error {
+	b, now := l.breaker(key), l.clock.Now()
+	var spoken redis.Error
+	switch {
+	case err == nil:
+		b.answered()
+		if l.trouble.Load() != nil {
+			l.trouble.Store(nil)
+		}
+		return nil
+	case errors.As(err, &spoken):
+		b.answered()
+	case ctx.Err() != nil && now-sent < l.options.Timeout/4:
+		return ctx.Err() // which says nothing about the server
+	default:
+		b.failed(now, l.options.Cooldown)
+		if c, ok := l.client.(*redis.ClusterClient); ok {
+			// It may be another server's by now.
+			c.ReloadState(ctx)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	l.trouble.Store(&err)
+	return err
+}
+
+// tooSoon is the error of a call that is not made.
+func (l *Limiter) tooSoon(b *breaker, now time.Duration) error {
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("%w; it is asked again in %v", err, b.left(now))
+	}
+	return fmt.Errorf("%w: it is asked again in %v", ErrUnavailable, b.left(now))
+}
+
+func (l *Limiter) breaker(key string) *breaker {
+	if len(l.breakers) == 1 {
+		return &l.breakers[0]
+	}
+	tag, _, _ := strings.Cut(l.options.Prefix+":"+key, "}")
+	return &l.breakers[slot(tag)*len(l.breakers)/16384]
+}
+
+// change runs a command that makes room for a key.
+func (l *Limiter) change(ctx context.Context, key string, c *command) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b, now := l.breaker(key), l.clock.Now()
+	if !b.lets(now, l.options.Cooldown) {
+		return l.tooSoon(b, now)
+	}
+	commands := []*command{c}
+	err := l.send(ctx, commands)
+	if err == nil {
+		err = commands[0].Err()
+	}
+	if l.refusals != nil {
+		l.refusals.forget(key, l.clock.Now())
+	}
+	l.lines.wake(key)
+	return l.judge(ctx, key, now, err)
+}
+
+// remember notes what the server refused.
+func (l *Limiter) remember(key string, q question, sent time.Duration, a answer, d ratelimit.Decision) {
+	if l.refusals == nil || q.paced || q.ahead > 0 || !possible(q.n, l.most) {
+		return
+	}
+	// The server decided after the call was sent, so until this reading it
+	// refuses, too. A Never is a wait that is too long to tell.
+	until := sent + min(d.RetryAfter, span.MaxWindow)
+	l.refusals.add(&refusal{key: key, n: q.n, until: until, sent: sent, answer: a})
+}
+
+// recall answers a question from what the server has refused before.
+func (l *Limiter) recall(key string, q question) (ratelimit.Decision, bool) {
+	if l.refusals == nil || q.paced || q.ahead > 0 || !possible(q.n, l.most) {
+		return ratelimit.Decision{}, false
+	}
+	now := l.clock.Now()
+	f := l.refusals.find(key, q.n, now)
+	if f == nil {
+		return ratelimit.Decision{}, false
+	}
+	a := f.answer
+	a.allowed = false
+	a.now += (now - f.sent).Microseconds()
+	return l.decision(a, q), true
+}
+
+// decidedByServer tells a decision of the server's from one of this process's: by
+// its time, which is either since 1970 or since the process began.
+func decidedByServer(d ratelimit.Decision) bool { return d.At > span.MaxNow }
