@@ -1,0 +1,69 @@
+// Package httplimit is net/http middleware that limits how often clients may
+// call a server, route by route: limits are written as people say them, and a
+// client that exceeds one is answered 429 Too Many Requests.
+//
+//	limits, err := httplimit.New(httplimit.Config{
+//		Defaults: []httplimit.Limit{{Rate: "100 per minute; 5 per second"}},
+//		Routes: map[string]httplimit.Route{
+//			"POST /login": {Limits: []httplimit.Limit{{Rate: "5 per minute", CountWhen: failed}}},
+//			"/healthz":    {Exempt: true},
+//		},
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	http.ListenAndServe(addr, limits.Middleware(mux))
+//
+// # Promise
+//
+// A request is charged to every limit that applies to it, or to none: if one of
+// them refuses, the others have not counted it. Each limit counts a request
+// once, however many middlewares of one Limiter it passes. A client that waits
+// as long as Retry-After says is admitted, if nobody else uses the same key
+// meanwhile. Whoever cannot be told apart from others shares their limits, and
+// is never let through for it. What a client sends can make no limit's memory
+// grow beyond [Config.Memory].
+//
+// # Routes
+//
+// A route has the Defaults, which it counts by itself, or limits of its own in
+// place of them or besides them. All routes together have the Application's
+// limits. Limits with a Scope count together in the routes that have them. What
+// is Exempt has no limits at all. [Limiter.Middleware] says how the route of a
+// request is found, and [Limiter.Route] puts a handler on one; both are a
+// func(http.Handler) http.Handler, for any router. Printing a Limiter shows all
+// routes with their limits.
+//
+// # Clients
+//
+// Requests are counted by the client's address, IPv6 by its /64. Behind a proxy
+// that is the proxy's, unless the Config's [Client] names the proxies that are
+// believed about whom they speak for. A Key function counts by something else,
+// such as a user; it should be something that has been verified, because a
+// client who may choose its key has as many limits as it likes. For requests of
+// which it returns "" it is the address again. A function that returns the same
+// for all makes a limit on everybody together.
+//
+// # Browsers
+//
+// A page from another origin can read none of the header fields that tell of
+// limits unless a response exposes them:
+//
+//	Access-Control-Expose-Headers: Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy
+//
+// Put the middleware that says so around this one, because a refused request
+// goes no further, and have preflight requests answered there, or exempt them:
+//
+//	ExemptWhen: func(r *http.Request) bool { return r.Method == http.MethodOptions }
+//
+// # What a refusal costs
+//
+// A refusal charges nothing: a client that keeps asking does not keep itself
+// out. It still costs the server a look-up and an answer. A [Ban] makes both as
+// cheap as they can be here; what is cheaper happens before the request arrives.
+//
+// # Several servers
+//
+// The counts are kept in the memory of the process. With a [Config.Store]
+// servers share them.
+package httplimit
