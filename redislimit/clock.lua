@@ -4,3 +4,4 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local patience = 1
+

@@ -28,6 +28,9 @@ type limit interface {
 	// id tells this limit from any other of the same key.
 	id() string
 
+	// lua is what decides on the server.
+	lua() string
+
 	// take appends the limit's arguments to the script that admits n events,
 	// with others ahead of them; paced if each must wait for all that went in
 	// before.

@@ -22,8 +22,9 @@ func newLog(limit int, window time.Duration) (*log, error) {
 	return &log{name: fmt.Sprintf("l%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}, nil
 }
 
-func (l *log) most() int  { return int(l.limit) }
-func (l *log) id() string { return l.name }
+func (l *log) most() int   { return int(l.limit) }
+func (l *log) id() string  { return l.name }
+func (l *log) lua() string { return logLua }
 
 func (l *log) take(args []any, n, ahead int, _ bool) []any {
 	if ahead > 0 {

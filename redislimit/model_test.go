@@ -114,7 +114,7 @@ func (k kind) on(client *timed, prefix string, events int, window time.Duration,
 		return nil, err
 	}
 	l.bounded = true
-	l.scripts = onTestTime
+	l.scripts = newScripts(onTestTime, l.limits)
 	return l, nil
 }
 

@@ -42,6 +42,7 @@ type Limiter struct {
 	options Options
 	clock   clock.Clock
 	scripts scripts
+	one     []any // the arguments of takeOne
 
 	breakers []breaker
 	refusals *refusals // nil if none are remembered
@@ -132,7 +133,8 @@ func (l *Limiter) complete(limits []limit, paces bool, locals []any) (*Limiter, 
 		l.most = min(l.most, of.most())
 	}
 	l.bounded = bounded(l.client)
-	l.scripts = onServerTime
+	l.scripts = newScripts(clockLua, limits)
+	l.one = l.takeArgs(nil, takeOne)
 	l.breakers = make([]breaker, 1)
 	if _, ok := l.client.(*redis.ClusterClient); ok {
 		l.breakers = make([]breaker, breakersOfCluster)
@@ -151,8 +153,6 @@ func (l *Limiter) complete(limits []limit, paces bool, locals []any) (*Limiter, 
 	}
 	return l, nil
 }
-
-var onServerTime = newScripts(clockLua)
 
 // Allow is AllowN(ctx, key, 1).
 func (l *Limiter) Allow(ctx context.Context, key string) (bool, error) {

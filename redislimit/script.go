@@ -11,25 +11,39 @@ import (
 	"github.com/ratekeep/ratelimit"
 )
 
-// What runs on the server.
+// What runs on the server: in this order, with those of the kinds that a limiter
+// has, and one of the last two.
 var (
 	//go:embed clock.lua
 	clockLua string
-	//go:embed state.lua
-	stateLua string
+	//go:embed kinds.lua
+	kindsLua string
+	//go:embed bucket.lua
+	bucketLua string
+	//go:embed window.lua
+	windowLua string
+	//go:embed log.lua
+	logLua string
 	//go:embed take.lua
 	takeLua string
 	//go:embed refund.lua
 	refundLua string
 )
 
-// scripts are those of a limiter, on one clock.
+// scripts are those of a limiter.
 type scripts struct {
 	take, refund *script
 }
 
-func newScripts(clock string) scripts {
-	return scripts{newScript(clock + stateLua + takeLua), newScript(clock + stateLua + refundLua)}
+// newScripts returns the scripts for some limits, on a clock.
+func newScripts(clock string, limits []limit) scripts {
+	source := clock + kindsLua
+	for _, lua := range []string{bucketLua, windowLua, logLua} {
+		if slices.ContainsFunc(limits, func(l limit) bool { return l.lua() == lua }) {
+			source += lua
+		}
+	}
+	return scripts{newScript(source + takeLua), newScript(source + refundLua)}
 }
 
 // script is one that the server knows by its digest, or must be told.
@@ -162,6 +176,19 @@ type question struct {
 // takeCommand is the script's call that answers a question.
 func (l *Limiter) takeCommand(ctx context.Context, key string, q question) *command {
 	args := l.keys(make([]any, 3, 4+9*len(l.limits)), key)
+	if q == takeOne {
+		args = append(args, l.one...)
+	} else {
+		args = l.takeArgs(args, q)
+	}
+	return l.scripts.take.call(ctx, len(l.limits), args)
+}
+
+// takeOne is the most frequent question by far.
+var takeOne = question{n: 1, take: true}
+
+// takeArgs appends a question in the script's words.
+func (l *Limiter) takeArgs(args []any, q question) []any {
 	if q.take {
 		args = append(args, 1)
 	} else {
@@ -174,7 +201,7 @@ func (l *Limiter) takeCommand(ctx context.Context, key string, q question) *comm
 	for _, limit := range l.limits {
 		args = limit.take(args, n, q.ahead, q.paced)
 	}
-	return l.scripts.take.call(ctx, len(l.limits), args)
+	return args
 }
 
 // refundCommand is the script's call that undoes a decision.

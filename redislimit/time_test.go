@@ -9,19 +9,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// onTestTime are the scripts on a clock that a test sets. A state in the future,
+// onTestTime is a clock for the scripts that a test sets. A state in the future,
 // however far, is left there: readings may come in any order.
-var onTestTime = newScripts(`
+const onTestTime = `
 local now = tonumber(redis.call('GET', 'now'))
 local patience = math.huge
-`)
+`
 
-// onSteppedTime are the scripts on a clock that a test sets, and that lives with
-// being set back.
-var onSteppedTime = newScripts(`
+// onSteppedTime is a clock that a test sets, and that lives with being set back.
+const onSteppedTime = `
 local now = tonumber(redis.call('GET', 'now'))
 local patience = 1
-`)
+`
 
 // timed is a client of a server whose time is what a test says. The keys do not
 // expire by it, but all are kept for some years of the server's own time.

@@ -34,8 +34,9 @@ func newFixed(limit int, window, offset time.Duration) (*fixed, error) {
 	return w, nil
 }
 
-func (w *fixed) most() int  { return int(w.limit) }
-func (w *fixed) id() string { return w.name }
+func (w *fixed) most() int   { return int(w.limit) }
+func (w *fixed) id() string  { return w.name }
+func (w *fixed) lua() string { return windowLua }
 
 func (w *fixed) take(args []any, n, _ int, _ bool) []any {
 	return append(args, "fixed", n, w.limit, w.width, w.offset, 0, 0, digits(w.limit))
@@ -107,8 +108,9 @@ func newSliding(limit int, window time.Duration) (*sliding, error) {
 	return &sliding{name: fmt.Sprintf("s%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}, nil
 }
 
-func (w *sliding) most() int  { return int(w.limit) }
-func (w *sliding) id() string { return w.name }
+func (w *sliding) most() int   { return int(w.limit) }
+func (w *sliding) id() string  { return w.name }
+func (w *sliding) lua() string { return windowLua }
 
 func (w *sliding) take(args []any, n, _ int, _ bool) []any {
 	return append(args, "sliding", n, w.limit, w.width, 0, 0, 0, digits(w.limit))

@@ -1,0 +1,76 @@
+-- A bucket's state is its theoretical arrival time: a decimal number of
+-- microseconds, and then in so many digits the parts of one, if it has parts.
+-- While that is an int64, Redis keeps it in the place of a pointer.
+local function setBucket(key, tat, part, parts, digits)
+	local state = tat
+	if parts > 1 then
+		state = string.format('%.0f%0' .. digits .. '.0f', tat, part)
+	end
+	redis.call('SET', key, state, 'PXAT', math.ceil((tat + 1) / 1000))
+end
+
+local function getBucket(key, parts, digits)
+	local state = redis.call('GET', key)
+	if not state then return nil, 0 end
+	if parts == 1 then return tonumber(state), 0 end
+	return tonumber(string.sub(state, 1, -digits - 1)), tonumber(string.sub(state, -digits))
+end
+
+-- The numbers are the cost of the events, and how late the theoretical arrival
+-- time may be afterwards, each in microseconds and parts; how many parts a
+-- microsecond has; the time in which the bucket fills; and the digits.
+function decide.bucket(key, i)
+	local parts, fill, digits = ARGV[i + 4] + 0, ARGV[i + 5] + 0, ARGV[i + 6] + 0
+	local tat, part = getBucket(key, parts, digits)
+	if tat and tat > now + fill + patience * fill then
+		tat, part = now + fill, 0
+		setBucket(key, tat, part, parts, digits)
+	end
+	if not tat or tat < now then
+		tat, part = now, 0
+	end
+	local after, afterPart = tat + ARGV[i], part + ARGV[i + 1]
+	if afterPart >= parts then
+		after, afterPart = after + 1, afterPart - parts
+	end
+	local late = after - ARGV[i + 2] - now
+	return late < 0 or late == 0 and afterPart <= ARGV[i + 3] + 0, tat, part, 0, function()
+		setBucket(key, after, afterPart, parts, digits)
+	end
+end
+
+-- The numbers are the cost of the events, and of a full bucket's, each in
+-- microseconds and parts; how many parts a microsecond has; when the events were
+-- admitted; and the digits.
+function refund.bucket(key, i)
+	local cost, costPart, parts, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 4] + 0, ARGV[i + 6] + 0
+	local tat, part = getBucket(key, parts, digits)
+	if not tat then return end
+	-- The latest of now and of the earliest time at which this state was reached.
+	local since, sincePart = tat - ARGV[i + 2], part - ARGV[i + 3]
+	if sincePart < 0 then
+		since, sincePart = since - 1, sincePart + parts
+	end
+	if since < now then
+		since, sincePart = now, 0
+	end
+	-- What has flowed in since may have been lost to a full bucket.
+	local flowed = since - ARGV[i + 5]
+	if flowed >= 0 then
+		cost, costPart = cost - flowed, costPart - sincePart
+		if costPart < 0 then
+			cost, costPart = cost - 1, costPart + parts
+		end
+		if cost < 0 then return end
+	end
+	tat, part = tat - cost, part - costPart
+	if part < 0 then
+		tat, part = tat - 1, part + parts
+	end
+	if tat < now then
+		redis.call('DEL', key)
+	else
+		setBucket(key, tat, part, parts, digits)
+	end
+end
+
