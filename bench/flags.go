@@ -23,10 +23,13 @@ type options struct {
 	json       bool
 	seed       uint64
 	plan       costPlan
+	keyed      keyedPlan // of no keys to leave it out
 }
 
 const (
 	maxLimit      = 100_000
+	minKeys       = 1000
+	maxKeys       = 10_000_000
 	minWindow     = time.Millisecond
 	maxWindow     = 30 * day
 	defaultReport = "ratelimit-report.html"
@@ -42,11 +45,13 @@ func parseFlags(args []string) (options, error) {
 		cost:       true,
 		seed:       1,
 		plan:       fullPlan,
+		keyed:      fullKeyedPlan,
 	}
 	for _, g := range generators {
 		o.traces = append(o.traces, g.name)
 	}
 
+	keys := -1
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // run prints the error, and usage the help
 	fs.Func("limit", "", wholeNumber(&o.Limit, 1))
@@ -80,6 +85,13 @@ func parseFlags(args []string) (options, error) {
 	})
 	fs.StringVar(&o.log, "log", "", "")
 	fs.StringVar(&o.report, "o", o.report, "")
+	fs.Func("keys", "", func(text string) (err error) {
+		keys, err = strconv.Atoi(text)
+		if err != nil || keys != 0 && (keys < minKeys || keys > maxKeys) {
+			return fmt.Errorf("want a whole number from %d to %d, or 0 for none", minKeys, maxKeys)
+		}
+		return nil
+	})
 	fs.BoolVar(&o.cost, "cost", true, "")
 	fs.BoolVar(&o.goals, "goals", false, "")
 	fs.BoolVar(&o.json, "json", false, "")
@@ -88,9 +100,9 @@ func parseFlags(args []string) (options, error) {
 		if err != nil {
 			return errors.New("want true or false")
 		}
-		o.plan = fullPlan
+		o.plan, o.keyed = fullPlan, fullKeyedPlan
 		if quick {
-			o.plan = quickPlan
+			o.plan, o.keyed = quickPlan, quickKeyedPlan
 		}
 		return nil
 	})
@@ -101,6 +113,9 @@ func parseFlags(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q: there are only flags, and a log is given with -log %s", fs.Arg(0), fs.Arg(0))
 	}
 
+	if keys >= 0 {
+		o.keyed.keys, o.keyed.grow = keys, 10*keys
+	}
 	given := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	switch {
@@ -190,7 +205,7 @@ func usage() string {
 	fmt.Fprintf(&b, `bench compares rate limiting strategies: what a decision costs, and what each would
 do to your traffic. It prints tables and writes a report with pictures.
 
-  go run ./bench                                  everything, in about half a minute
+  go run ./bench                                  everything, in about a minute
   go run ./bench -quick                           the same in a few seconds, less exact
   go run ./bench -log access.log.gz               replay a web server's log, one limiter
                                                   per client address, 10 per minute
@@ -212,16 +227,19 @@ What to compare
                   standard input
   -seed n         of the random traces and the order of measuring (1)
   -cost=false     do not measure cost
+  -keys n         measure limiters per key with so many keys, %[11]d to %[12]d, and the
+                  growth to ten times as many; 0 measures none (%[13]d)
 
 %[10]s
 What to get
   -o file         the report (%[7]s); none writes none
   -json           print all figures as JSON instead of tables
-  -quick          measure cost for %[8]s instead of %[9]s
+  -quick          measure cost for %[8]s instead of %[9]s, and fewer keys
   -goals          only measure the strategies' cost and compare it with its goals
 
 Exit status: 0, 1 if something went wrong, 2 for wrong flags.
 `, maxLimit, short(minWindow), short(maxWindow), strings.Join(strategyNames(), ", "), strings.Join(traceNames(), ", "),
-		traceWindows, defaultReport, short(quickPlan.budget), short(fullPlan.budget), strategyHelp())
+		traceWindows, defaultReport, short(quickPlan.budget), short(fullPlan.budget), strategyHelp(),
+		minKeys, maxKeys, fullKeyedPlan.keys)
 	return b.String()
 }

@@ -2,7 +2,7 @@
 // a decision costs, beside other Go limiters and beside what no limiter can be
 // below, and what each strategy would do to given traffic.
 //
-//	go run ./bench                        # everything, in about half a minute
+//	go run ./bench                        # everything, in about a minute
 //	go run ./bench -log access.log.gz     # what would happen to my clients?
 //	go run ./bench -goals                 # the cost goals, and which are met
 //
@@ -31,6 +31,7 @@ type results struct {
 	Seed      uint64      `json:"seed"`
 	Cost      *cost       `json:"cost,omitempty"`
 	Goals     []goal      `json:"goals,omitempty"`
+	Keyed     *keyedCost  `json:"keyed,omitempty"`
 	Log       *accessLog  `json:"log,omitempty"`
 	Behaviour []behaviour `json:"behaviour,omitempty"`
 	Advice    []advice    `json:"advice,omitempty"`
@@ -154,7 +155,13 @@ func (o options) measure(res *results, stderr io.Writer) error {
 		return err
 	}
 	res.Goals = res.Cost.goals(o.strategies)
-	return nil
+	if o.keyed.keys == 0 {
+		return nil
+	}
+	bar = newProgress(stderr, "measuring limiters per key", steps)
+	res.Keyed, err = measureKeyed(o.keyed, o.seed, func(fraction float64) { bar.set(int(fraction * steps)) })
+	bar.clear()
+	return err
 }
 
 // replaceContent makes page all that is in the file.
@@ -175,4 +182,7 @@ func replaceContent(f *os.File, page []byte) error {
 var (
 	fullPlan  = costPlan{budget: 24 * time.Second, slice: 6 * time.Millisecond}
 	quickPlan = costPlan{budget: 5 * time.Second, slice: 3 * time.Millisecond}
+
+	fullKeyedPlan  = keyedPlan{keys: 1_000_000, rounds: 11, slice: 15 * time.Millisecond, grow: 10_000_000}
+	quickKeyedPlan = keyedPlan{keys: 20_000, rounds: 5, slice: 3 * time.Millisecond, grow: 200_000}
 )

@@ -38,6 +38,14 @@ func render(res *results) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if res.Keyed != nil {
+		page.CostTables = append(page.CostTables, append(res.Keyed.tables(), res.Keyed.goalTable())...)
+		p, err := drawGrowth(&res.Keyed.Growth)
+		if err != nil {
+			return nil, err
+		}
+		page.CostPictures = append(page.CostPictures, p)
+	}
 	var b bytes.Buffer
 	err = reportTemplate.Execute(&b, page)
 	return b.Bytes(), err

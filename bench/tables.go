@@ -224,10 +224,18 @@ func printResults(w io.Writer, res *results, o options) {
 	fmt.Fprintf(w, "%s\n", res.Machine)
 	if o.goals {
 		goalTable(res).write(w)
+		if res.Keyed != nil {
+			res.Keyed.goalTable().write(w)
+		}
 		return
 	}
 	if res.Cost != nil {
 		for _, t := range res.Cost.tables() {
+			t.write(w)
+		}
+	}
+	if res.Keyed != nil {
+		for _, t := range res.Keyed.tables() {
 			t.write(w)
 		}
 	}

@@ -105,11 +105,11 @@ func (l *Limiter[K]) decide(p place[K], n int, v verb) (word uint64, now time.Du
 				return 0, now, full
 			}
 			word, now, answer = l.insert(p, now, n, v)
-		} else if word = cell.Load(); word >= forgotten {
+		} else if word = atomic.LoadUint64(cell); word >= forgotten {
 			word, now, answer = l.insert(p, now, n, v)
 		} else if next, ok := l.next(word, now, n, v); !ok {
 			answer = refused
-		} else if v == peek || cell.CompareAndSwap(word, next) {
+		} else if v == peek || atomic.CompareAndSwapUint64(cell, word, next) {
 			word, answer = next, admitted
 		}
 		switch {
@@ -132,7 +132,7 @@ func (l *Limiter[K]) next(word uint64, now time.Duration, n int, v verb) (next u
 }
 
 // cell returns the word of a key, or nil.
-func (s *shard[K]) cell(p place[K]) *atomic.Uint64 {
+func (s *shard[K]) cell(p place[K]) *uint64 {
 	t := s.table.Load()
 	if i := t.find(p.id, p.key); i >= 0 {
 		return &t.slots[i].word
@@ -148,7 +148,7 @@ func (l *Limiter[K]) insert(p place[K], now time.Duration, n int, v verb) (word 
 	defer s.mu.Unlock()
 	t := s.table.Load()
 	i := t.find(p.id, p.key)
-	if i >= 0 && t.slots[i].word.Load() != forgotten {
+	if i >= 0 && t.word(i) != forgotten {
 		return 0, now, again
 	}
 	if now < s.floor {
@@ -195,9 +195,9 @@ func (l *Limiter[K]) inherit(p place[K], start uint64, now time.Duration, v verb
 		if i < 0 {
 			continue
 		}
-		old := t.slots[i].word.Load()
+		old := t.word(i)
 		if v != peek {
-			old = t.slots[i].word.Swap(forgotten)
+			old = atomic.SwapUint64(&t.slots[i].word, forgotten)
 		}
 		if old == forgotten {
 			continue
@@ -244,7 +244,7 @@ func (l *Limiter[K]) refund(plan *plan, p place[K], d ratelimit.Decision) bool {
 		}
 		// The state before the clock: what the word holds by then was not
 		// decided at a later reading.
-		word := cell.Load()
+		word := atomic.LoadUint64(cell)
 		switch word {
 		case forgotten:
 			return false
@@ -257,7 +257,7 @@ func (l *Limiter[K]) refund(plan *plan, p place[K], d ratelimit.Decision) bool {
 		if next == word {
 			return true
 		}
-		if cell.CompareAndSwap(word, next) {
+		if atomic.CompareAndSwapUint64(cell, word, next) {
 			if plan.word.Fresh(next, now) {
 				s.free()
 			}

@@ -122,7 +122,7 @@ func (l *Limiter[K]) scan(f func([]busy[K]) bool) {
 func (s *shard[K]) each(ks *keys[K], f func(t *table[K], i int, p *plan)) {
 	t, plans := s.table.Load(), ks.plans()
 	for i := range t.slots {
-		if t.slots[i].id.Load() != 0 && t.slots[i].word.Load() != forgotten {
+		if t.slots[i].id != 0 && t.word(i) != forgotten {
 			f(t, i, plans[t.plan(i)])
 		}
 	}
@@ -134,7 +134,7 @@ func (s *shard[K]) fresh(t *table[K], i int, p *plan, now time.Duration) bool {
 	if p.record != nil {
 		return p.record.Fresh(t.record(i), s.heap, now)
 	}
-	return p.word.Fresh(t.slots[i].word.Load(), now)
+	return p.word.Fresh(t.word(i), now)
 }
 
 // state is what Peek says of n events for a slot. It requires that mu is held, and
@@ -143,6 +143,6 @@ func (s *shard[K]) state(t *table[K], i int, p *plan, n int, now time.Duration) 
 	if p.record != nil {
 		return p.record.Decide(t.record(i), s.heap, now, n, 0, false)
 	}
-	word, ok := p.word.Take(t.slots[i].word.Load(), now, n)
+	word, ok := p.word.Take(t.word(i), now, n)
 	return p.word.Answer(word, now, n, algorithm.Line{}, ok)
 }

@@ -1,6 +1,7 @@
 package keyed
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/ratekeep/ratelimit"
@@ -15,7 +16,7 @@ func (l *Limiter[K]) refusing(p place[K]) bool {
 	if cell == nil {
 		return false
 	}
-	until := cell.Load()
+	until := atomic.LoadUint64(cell)
 	return until < forgotten && uint64(max(clock.Refreshed(l.clock), 0)) < until
 }
 
@@ -36,7 +37,7 @@ func (l *Limiter[K]) decideRecordAt(p place[K], now time.Duration, n, ahead int,
 	defer s.mu.Unlock()
 	t := s.table.Load()
 	i := t.find(p.id, p.key)
-	if i >= 0 && t.slots[i].word.Load() != forgotten {
+	if i >= 0 && t.word(i) != forgotten {
 		d = record.Decide(t.record(i), s.heap, now, n, ahead, v != peek)
 		if d.Allowed && v != peek {
 			s.publish(record, t, i, now)
@@ -73,8 +74,8 @@ func (l *Limiter[K]) decideRecordAt(p place[K], now time.Duration, n, ahead int,
 // requires that mu is held.
 func (s *shard[K]) publish(record algorithm.Record, t *table[K], i int, now time.Duration) {
 	until := uint64(record.Until(t.record(i), s.heap, now))
-	if t.slots[i].word.Load() != until {
-		t.slots[i].word.Store(until)
+	if t.word(i) != until {
+		atomic.StoreUint64(&t.slots[i].word, until)
 	}
 }
 
@@ -92,7 +93,7 @@ func (l *Limiter[K]) inheritRecord(p place[K], r []uint64, now time.Duration, v 
 			continue
 		}
 		i := t.find(p.in(other).id, p.key)
-		if i < 0 || t.slots[i].word.Load() == forgotten {
+		if i < 0 || t.word(i) == forgotten {
 			continue
 		}
 		d := other.record.Decide(t.record(i), s.heap, now, 0, 0, false)
@@ -112,7 +113,7 @@ func (l *Limiter[K]) refundRecord(plan *plan, p place[K], d ratelimit.Decision) 
 	s.mu.Lock()
 	t := s.table.Load()
 	i := t.find(p.id, p.key)
-	if i < 0 || t.slots[i].word.Load() == forgotten {
+	if i < 0 || t.word(i) == forgotten {
 		s.mu.Unlock()
 		return false
 	}

@@ -38,7 +38,7 @@ func newKeys[K comparable](first *plan, o Options) *keys[K] {
 		exact:   o.Exact,
 	}
 	ks.planned.Store(&[]*plan{first})
-	none := newTable[K](0, 0, first.words(), false, o.Exact)
+	none := newTable[K](0, 0, first.words(), o.Exact)
 	for i := range ks.shards {
 		ks.shards[i].most = o.MaxKeys / n
 		if i < o.MaxKeys%n {
@@ -112,31 +112,31 @@ func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 	// become as good as new and be given up below.
 	live := 0
 	for i := range old.slots {
-		if old.slots[i].id.Load() != 0 && !s.giveUp(old, i, plans[old.plan(i)], now) {
+		if old.slots[i].id != 0 && !s.giveUp(old, i, plans[old.plan(i)], now) {
 			live++
 		}
 	}
 	more := max(live/5, 4)
-	t := newTable[K](min(live+more, s.most), s.most, old.words, len(plans) > 1, ks.exact)
+	t := newTable[K](min(live+more, s.most), s.most, old.words, ks.exact)
 	var ends []time.Duration // of the states that end first
 	for i := range old.slots {
-		from := &old.slots[i]
-		id := from.id.Load()
+		id := old.slots[i].id
 		if id == 0 {
 			continue
 		}
 		// From here on the old slot admits nothing, and who finds it waits
 		// for mu, and looks again.
-		word := from.word.Swap(frozen)
+		word := atomic.SwapUint64(&old.slots[i].word, frozen)
 		if word == frozen {
 			continue
 		}
-		var k K
-		if old.keys != nil {
-			k = old.keys[i]
-		}
-		at := t.add(id, k, old.plan(i), word)
+		at := t.free(id)
+		t.slots[at] = slot{id, word}
 		copy(t.record(at), old.record(i))
+		t.setPlan(at, old.plan(i))
+		if t.keys != nil {
+			t.keys[at] = old.keys[i]
+		}
 		if live > s.most-s.enough() {
 			ends = s.ending(ends, t, at, plans[t.plan(at)], now)
 		}
@@ -157,21 +157,21 @@ func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 func (s *shard[K]) giveUp(t *table[K], i int, p *plan, now time.Duration) bool {
 	cell := &t.slots[i].word
 	if p.record != nil {
-		if cell.Load() != forgotten {
+		if t.word(i) != forgotten {
 			if !p.record.Fresh(t.record(i), s.heap, now) {
 				return false
 			}
 			p.record.Free(t.record(i), s.heap)
 		}
-		cell.Store(frozen)
+		atomic.StoreUint64(cell, frozen)
 		return true
 	}
 	for {
-		word := cell.Load()
+		word := atomic.LoadUint64(cell)
 		if word != forgotten && !p.word.Fresh(word, now) {
 			return false
 		}
-		if cell.CompareAndSwap(word, frozen) {
+		if atomic.CompareAndSwapUint64(cell, word, frozen) {
 			return true
 		}
 	}
@@ -197,11 +197,18 @@ func (s *shard[K]) put(p place[K], plan *plan, word uint64) (i int) {
 	t := s.table.Load()
 	s.kept.Add(1)
 	if i = t.find(p.id, p.key); i >= 0 {
-		t.slots[i].word.Store(word)
+		atomic.StoreUint64(&t.slots[i].word, word)
 		return i
 	}
 	s.inUse++
-	return t.add(p.id, p.key, plan.number, word)
+	i = t.free(p.id)
+	t.setPlan(i, plan.number)
+	if t.keys != nil {
+		t.keys[i] = p.key
+	}
+	atomic.StoreUint64(&t.slots[i].word, word)
+	atomic.StoreUint64(&t.slots[i].id, p.id)
+	return i
 }
 
 // free counts a key that was made as good as new.
@@ -215,7 +222,7 @@ func (s *shard[K]) free() {
 func (s *shard[K]) forget(p *plan, at place[K]) {
 	t := s.table.Load()
 	i := t.find(at.id, at.key)
-	if i < 0 || t.slots[i].word.Swap(forgotten) == forgotten {
+	if i < 0 || atomic.SwapUint64(&t.slots[i].word, forgotten) == forgotten {
 		return
 	}
 	if p.record != nil {

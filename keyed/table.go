@@ -15,14 +15,15 @@ type table[K comparable] struct {
 	slots   []slot
 	records []uint64 // guarded by shard.mu
 	words   int      // of a record
-	plans   []uint8  // written before the slot's id; nil if all are 0
+	plans   []uint8  // guarded by shard.mu; nil if all are 0
 	keys    []K      // written before the slot's id; nil if they are not kept
 	quota   int      // slots that may be in use; fewer than there are
 }
 
+// Both are atomic once the table is in use.
 type slot struct {
-	id   atomic.Uint64 // written once
-	word atomic.Uint64 // the state, or until when a record refuses; or a reserved word
+	id   uint64 // written once
+	word uint64 // the state, or until when a record refuses; or a reserved word
 }
 
 // perSlots of slots slotsPer may be in use: beyond that, probing takes long.
@@ -33,7 +34,7 @@ const (
 
 // newTable returns a table with room for at least so many keys, and at most
 // most.
-func newTable[K comparable](room, most, words int, planned, exact bool) *table[K] {
+func newTable[K comparable](room, most, words int, exact bool) *table[K] {
 	t := &table[K]{words: words}
 	// Append rounds up to what the allocator gives.
 	t.slots = append(t.slots, make([]slot, room*perSlots/slotsPer+1)...)
@@ -42,9 +43,6 @@ func newTable[K comparable](room, most, words int, planned, exact bool) *table[K
 	t.quota = min(n*slotsPer/perSlots, n-1, most)
 	if words > 0 {
 		t.records = make([]uint64, n*words)
-	}
-	if planned {
-		t.plans = make([]uint8, n)
 	}
 	if exact {
 		t.keys = make([]K, n)
@@ -56,7 +54,7 @@ func newTable[K comparable](room, most, words int, planned, exact bool) *table[K
 func (t *table[K]) find(id uint64, k K) int {
 	n := uint64(len(t.slots))
 	for i := home(id, n); ; {
-		switch t.slots[i].id.Load() {
+		switch atomic.LoadUint64(&t.slots[i].id) {
 		case 0:
 			return -1
 		case id:
@@ -70,32 +68,37 @@ func (t *table[K]) find(id uint64, k K) int {
 	}
 }
 
-// add gives a key that has none a slot. It requires that shard.mu is held, that
-// one is left, and that the state is written before anything else happens.
-func (t *table[K]) add(id uint64, k K, plan uint8, word uint64) (i int) {
+// free returns the empty slot for a key that has none. It requires that shard.mu
+// is held, that there is one, and that the slot's id is the last thing written.
+func (t *table[K]) free(id uint64) int {
 	n := uint64(len(t.slots))
-	at := home(id, n)
-	for t.slots[at].id.Load() != 0 {
-		if at++; at == n {
-			at = 0
+	i := home(id, n)
+	for t.slots[i].id != 0 {
+		if i++; i == n {
+			i = 0
 		}
 	}
-	if t.plans != nil {
-		t.plans[at] = plan
-	}
-	if t.keys != nil {
-		t.keys[at] = k
-	}
-	t.slots[at].word.Store(word)
-	t.slots[at].id.Store(id)
-	return int(at)
+	return int(i)
 }
+
+// word is that of a slot.
+func (t *table[K]) word(i int) uint64 { return atomic.LoadUint64(&t.slots[i].word) }
 
 // home is where a search begins.
 func home(id, slots uint64) uint64 { return uint64(uint32(id)) * slots >> 32 }
 
 // record is the state of a slot.
 func (t *table[K]) record(i int) []uint64 { return t.records[i*t.words : (i+1)*t.words] }
+
+// setPlan sets the number of a slot's plan.
+func (t *table[K]) setPlan(i int, number uint8) {
+	if t.plans == nil && number > 0 {
+		t.plans = make([]uint8, len(t.slots))
+	}
+	if t.plans != nil {
+		t.plans[i] = number
+	}
+}
 
 // plan is the number of a slot's plan.
 func (t *table[K]) plan(i int) uint8 {
