@@ -31,7 +31,7 @@ const (
 
 // allow admits n events if nobody waits for them. It requires that n is
 // possible.
-func (l *Limiter[K]) allow(p place[K], n int) answer {
+func (l *Limiter[K]) allow(p *place[K], n int) answer {
 	if p.shard.ahead(p).Events > 0 {
 		return refused
 	}
@@ -48,7 +48,7 @@ func (l *Limiter[K]) allow(p place[K], n int) answer {
 
 // take answers for n events with others ahead of them, and takes them if it is to
 // and they are admitted.
-func (l *Limiter[K]) take(p place[K], n int, ahead algorithm.Line, v verb) (ratelimit.Decision, answer) {
+func (l *Limiter[K]) take(p *place[K], n int, ahead algorithm.Line, v verb) (ratelimit.Decision, answer) {
 	if l.plan.record != nil {
 		return l.decideRecord(p, n, ahead.Events, v)
 	}
@@ -65,7 +65,7 @@ func (l *Limiter[K]) take(p place[K], n int, ahead algorithm.Line, v verb) (rate
 
 // serve takes n events for the first in line. Otherwise it tells the wait after
 // which that may be possible.
-func (l *Limiter[K]) serve(p place[K], n int) (wait time.Duration, _ answer) {
+func (l *Limiter[K]) serve(p *place[K], n int) (wait time.Duration, _ answer) {
 	if l.plan.record != nil {
 		d, answer := l.decideRecord(p, n, 0, serve)
 		return d.RetryAfter, answer
@@ -78,7 +78,7 @@ func (l *Limiter[K]) serve(p place[K], n int) (wait time.Duration, _ answer) {
 }
 
 // delay is the wait for n events behind others in line.
-func (l *Limiter[K]) delay(p place[K], ahead, n int) time.Duration {
+func (l *Limiter[K]) delay(p *place[K], ahead, n int) time.Duration {
 	if l.plan.record != nil {
 		d, _ := l.decideRecord(p, n, ahead, peek)
 		return d.RetryAfter
@@ -90,7 +90,7 @@ func (l *Limiter[K]) delay(p place[K], ahead, n int) time.Duration {
 // decide is the loop around the pure function, for states of one word. It
 // returns the state after the decision, and the clock reading of it. It requires
 // that n is possible, or 0.
-func (l *Limiter[K]) decide(p place[K], n int, v verb) (word uint64, now time.Duration, _ answer) {
+func (l *Limiter[K]) decide(p *place[K], n int, v verb) (word uint64, now time.Duration, _ answer) {
 	now = l.clock.Now()
 	coarse, late := l.clock.(*clock.Coarse)
 	if late && n == 0 {
@@ -132,7 +132,7 @@ func (l *Limiter[K]) next(word uint64, now time.Duration, n int, v verb) (next u
 }
 
 // cell returns the word of a key, or nil.
-func (s *shard[K]) cell(p place[K]) *uint64 {
+func (s *shard[K]) cell(p *place[K]) *uint64 {
 	t := s.table.Load()
 	if i := t.find(p.id, p.key); i >= 0 {
 		return &t.slots[i].word
@@ -142,7 +142,7 @@ func (s *shard[K]) cell(p place[K]) *uint64 {
 
 // insert decides for a key that has no state, or whose state is being moved. If
 // it admits, it gives the key a slot.
-func (l *Limiter[K]) insert(p place[K], now time.Duration, n int, v verb) (word uint64, at time.Duration, _ answer) {
+func (l *Limiter[K]) insert(p *place[K], now time.Duration, n int, v verb) (word uint64, at time.Duration, _ answer) {
 	s := p.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +181,7 @@ func (l *Limiter[K]) insert(p place[K], now time.Duration, n int, v verb) (word 
 // inherit is the state that a key begins with which may have another under
 // another plan: that one, put in terms of this plan. Unless it is to peek, the
 // other is taken away. It requires that shard.mu is held.
-func (l *Limiter[K]) inherit(p place[K], start uint64, now time.Duration, v verb) (word uint64, moves bool) {
+func (l *Limiter[K]) inherit(p *place[K], start uint64, now time.Duration, v verb) (word uint64, moves bool) {
 	plans := l.keys.plans()
 	if len(plans) == 1 {
 		return start, false
@@ -217,7 +217,7 @@ func (l *Limiter[K]) inherit(p place[K], start uint64, now time.Duration, v verb
 }
 
 // answerFull is the decision on n events of a key that finds no place.
-func (l *Limiter[K]) answerFull(p place[K], now time.Duration, n int) ratelimit.Decision {
+func (l *Limiter[K]) answerFull(p *place[K], now time.Duration, n int) ratelimit.Decision {
 	wait := max(time.Duration(p.shard.fullUntil.Load())-max(now, 0), 1)
 	d := ratelimit.Decision{Allowed: n == 0, N: n, At: now, Limit: l.plan.limit, ResetAfter: wait}
 	switch {
@@ -231,7 +231,7 @@ func (l *Limiter[K]) answerFull(p place[K], now time.Duration, n int) ratelimit.
 
 // refund gives back what d took from the state that a key has under a plan, and
 // reports whether it has one.
-func (l *Limiter[K]) refund(plan *plan, p place[K], d ratelimit.Decision) bool {
+func (l *Limiter[K]) refund(plan *plan, p *place[K], d ratelimit.Decision) bool {
 	d.N = min(d.N, plan.limit)
 	if plan.record != nil {
 		return l.refundRecord(plan, p, d)

@@ -35,14 +35,15 @@ func (o ofKey[K]) Clock() clock.Clock                     { return o.l.clock }
 // Delay is the RetryAfter of a Take of n, if events that wait elsewhere were
 // ahead of it besides those in line here. [ratelimit.All] asks for it.
 func (o ofKey[K]) Delay(ahead, n int) time.Duration {
-	p := o.l.find(o.k)
-	line := p.shard.ahead(p)
+	var p place[K]
+	o.l.find(o.k, &p)
+	line := p.shard.ahead(&p)
 	// A sum that overflows is less than either.
 	line.Events = max(ahead, line.Here, ahead+line.Here)
-	d, answer := o.l.take(p, n, line, peek)
+	d, answer := o.l.take(&p, n, line, peek)
 	if answer == full && o.l.keys.share {
 		p = o.l.shared()
-		d, _ = o.l.take(p, n, line, peek)
+		d, _ = o.l.take(&p, n, line, peek)
 	}
 	return d.RetryAfter
 }

@@ -173,10 +173,12 @@ func (l *Limiter[K]) AllowN(k K, n int) bool {
 	if n < 1 || n > l.plan.limit {
 		return n == 0
 	}
-	p := l.find(k)
-	answer := l.allow(p, n)
+	var p place[K]
+	l.find(k, &p)
+	answer := l.allow(&p, n)
 	if answer == full && l.keys.share {
-		answer = l.allow(l.shared(), n)
+		p = l.shared()
+		answer = l.allow(&p, n)
 	}
 	return answer == admitted
 }
@@ -188,11 +190,12 @@ func (l *Limiter[K]) Take(k K, n int) ratelimit.Decision { return l.ask(k, n, ta
 func (l *Limiter[K]) Peek(k K, n int) ratelimit.Decision { return l.ask(k, n, peek) }
 
 func (l *Limiter[K]) ask(k K, n int, v verb) ratelimit.Decision {
-	p := l.find(k)
-	d, answer := l.take(p, n, p.shard.ahead(p), v)
+	var p place[K]
+	l.find(k, &p)
+	d, answer := l.take(&p, n, p.shard.ahead(&p), v)
 	if answer == full && l.keys.share {
 		p = l.shared()
-		d, _ = l.take(p, n, p.shard.ahead(p), v)
+		d, _ = l.take(&p, n, p.shard.ahead(&p), v)
 	}
 	return d
 }
@@ -214,11 +217,12 @@ func (l *Limiter[K]) WaitN(ctx context.Context, k K, n int) error {
 		}
 		return fmt.Errorf("keyed: %w: n is %d, the limit %d", ratelimit.ErrExceedsLimit, n, l.plan.limit)
 	}
-	p := l.find(k)
-	answer := l.serveAtOnce(p, n)
+	var p place[K]
+	l.find(k, &p)
+	answer := l.serveAtOnce(&p, n)
 	if answer == full && l.keys.share {
 		p = l.shared()
-		answer = l.serveAtOnce(p, n)
+		answer = l.serveAtOnce(&p, n)
 	}
 	switch answer {
 	case admitted:
@@ -235,8 +239,9 @@ func (l *Limiter[K]) Refund(k K, d ratelimit.Decision) {
 	if !d.Allowed || d.N < 1 || d.N > l.plan.limit {
 		return
 	}
-	p := l.find(k)
-	if l.refund(l.plan, p, d) {
+	var p place[K]
+	l.find(k, &p)
+	if l.refund(l.plan, &p, d) {
 		return
 	}
 	// The key may have come under another plan since.
@@ -249,7 +254,8 @@ func (l *Limiter[K]) Refund(k K, d ratelimit.Decision) {
 
 // Forget makes the key as good as new, under every plan.
 func (l *Limiter[K]) Forget(k K) {
-	p := l.find(k)
+	var p place[K]
+	l.find(k, &p)
 	p.shard.mu.Lock()
 	for _, plan := range l.keys.plans() {
 		p.shard.forget(plan, p.in(plan))
@@ -270,11 +276,14 @@ func (l *Limiter[K]) Len() int {
 	return n
 }
 
-// find returns the place of a key.
-func (l *Limiter[K]) find(k K) place[K] {
+// find fills in the place of a key.
+func (l *Limiter[K]) find(k K, p *place[K]) {
 	hash := maphash.Comparable(l.keys.seed, k)
 	i, _ := bits.Mul64(hash, uint64(len(l.keys.shards)))
-	return place[K]{shard: &l.keys.shards[i], hash: hash, id: id(hash, l.plan), key: k}
+	p.shard = &l.keys.shards[i]
+	p.hash = hash
+	p.id = id(hash, l.plan)
+	p.key = k
 }
 
 // shared returns the place of all keys that find none of their own.
@@ -282,7 +291,8 @@ func (l *Limiter[K]) shared() place[K] {
 	return place[K]{shard: &l.keys.overflow, id: id(0, l.plan)}
 }
 
-// place is where a key is, or would be.
+// place is where a key is, or would be. It is handed on by pointer, because
+// copying it right after it was written stalls.
 type place[K comparable] struct {
 	shard *shard[K]
 	hash  uint64
@@ -291,9 +301,8 @@ type place[K comparable] struct {
 }
 
 // in is the place that the key has under another plan.
-func (p place[K]) in(other *plan) place[K] {
-	p.id = id(p.hash, other)
-	return p
+func (p *place[K]) in(other *plan) *place[K] {
+	return &place[K]{shard: p.shard, hash: p.hash, id: id(p.hash, other), key: p.key}
 }
 
 // id is what a key with a hash is found by under a plan. It is never 0.

@@ -33,7 +33,7 @@ type line struct {
 func bit(id uint64) uint64 { return 1 << (id >> 32 & 63) }
 
 // line returns the line of a key, or nil if nobody waits for it.
-func (s *shard[K]) line(p place[K]) *line {
+func (s *shard[K]) line(p *place[K]) *line {
 	if s.waiting.Load()&bit(p.id) == 0 {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (s *shard[K]) line(p place[K]) *line {
 }
 
 // ahead is the events that wait in line for the key.
-func (s *shard[K]) ahead(p place[K]) (ahead algorithm.Line) {
+func (s *shard[K]) ahead(p *place[K]) (ahead algorithm.Line) {
 	if l := s.line(p); l != nil {
 		if n := l.queue.Ahead(); n > 0 {
 			return algorithm.Line{Events: n, Here: n, Last: l.queue.Last()}
@@ -53,14 +53,14 @@ func (s *shard[K]) ahead(p place[K]) (ahead algorithm.Line) {
 }
 
 // wake makes the first in line for the key ask again.
-func (s *shard[K]) wake(p place[K]) {
+func (s *shard[K]) wake(p *place[K]) {
 	if l := s.line(p); l != nil {
 		l.queue.Wake()
 	}
 }
 
 // join returns the line of a key. The caller leaves it.
-func (s *shard[K]) join(p place[K]) *line {
+func (s *shard[K]) join(p *place[K]) *line {
 	s.lines.mu.Lock()
 	defer s.lines.mu.Unlock()
 	l := s.lines.of[owner[K]{p.id, p.key}]
@@ -76,7 +76,7 @@ func (s *shard[K]) join(p place[K]) *line {
 	return l
 }
 
-func (s *shard[K]) leave(p place[K], l *line) {
+func (s *shard[K]) leave(p *place[K], l *line) {
 	s.lines.mu.Lock()
 	defer s.lines.mu.Unlock()
 	if l.users--; l.users > 0 {
@@ -92,7 +92,7 @@ func (s *shard[K]) leave(p place[K], l *line) {
 }
 
 // serveAtOnce admits n events as if for the first in line, if nobody is.
-func (l *Limiter[K]) serveAtOnce(p place[K], n int) answer {
+func (l *Limiter[K]) serveAtOnce(p *place[K], n int) answer {
 	if p.shard.ahead(p).Events > 0 {
 		return refused
 	}
@@ -101,7 +101,8 @@ func (l *Limiter[K]) serveAtOnce(p place[K], n int) answer {
 }
 
 // wait waits in line for n events of a key.
-func (l *Limiter[K]) wait(ctx context.Context, p place[K], n int) error {
+func (l *Limiter[K]) wait(ctx context.Context, at place[K], n int) error {
+	p := &at
 	ln := p.shard.join(p)
 	defer p.shard.leave(p, ln)
 	ctx, giveUp := context.WithCancelCause(ctx)

@@ -11,7 +11,7 @@ import (
 
 // refusing reports whether nothing is admitted for a key whose state is a
 // record, without the lock.
-func (l *Limiter[K]) refusing(p place[K]) bool {
+func (l *Limiter[K]) refusing(p *place[K]) bool {
 	cell := p.shard.cell(p)
 	if cell == nil {
 		return false
@@ -22,7 +22,7 @@ func (l *Limiter[K]) refusing(p place[K]) bool {
 
 // decideRecord answers for n events with others ahead of them, for states that
 // are records, and takes them if it is to and they are admitted.
-func (l *Limiter[K]) decideRecord(p place[K], n, ahead int, v verb) (ratelimit.Decision, answer) {
+func (l *Limiter[K]) decideRecord(p *place[K], n, ahead int, v verb) (ratelimit.Decision, answer) {
 	d, answer := l.decideRecordAt(p, l.clock.Now(), n, ahead, v)
 	if coarse, late := l.clock.(*clock.Coarse); late && !d.Allowed {
 		// A late reading may grant, but not refuse.
@@ -31,7 +31,7 @@ func (l *Limiter[K]) decideRecord(p place[K], n, ahead int, v verb) (ratelimit.D
 	return d, answer
 }
 
-func (l *Limiter[K]) decideRecordAt(p place[K], now time.Duration, n, ahead int, v verb) (d ratelimit.Decision, _ answer) {
+func (l *Limiter[K]) decideRecordAt(p *place[K], now time.Duration, n, ahead int, v verb) (d ratelimit.Decision, _ answer) {
 	s, record := p.shard, l.plan.record
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *shard[K]) publish(record algorithm.Record, t *table[K], i int, now time
 
 // inheritRecord is inherit for records: it adds to r what the key has used under
 // another plan. It requires that shard.mu is held.
-func (l *Limiter[K]) inheritRecord(p place[K], r []uint64, now time.Duration, v verb) (moves bool) {
+func (l *Limiter[K]) inheritRecord(p *place[K], r []uint64, now time.Duration, v verb) (moves bool) {
 	s := p.shard
 	plans := l.keys.plans()
 	if len(plans) == 1 {
@@ -108,7 +108,7 @@ func (l *Limiter[K]) inheritRecord(p place[K], r []uint64, now time.Duration, v 
 	return false
 }
 
-func (l *Limiter[K]) refundRecord(plan *plan, p place[K], d ratelimit.Decision) bool {
+func (l *Limiter[K]) refundRecord(plan *plan, p *place[K], d ratelimit.Decision) bool {
 	s := p.shard
 	s.mu.Lock()
 	t := s.table.Load()

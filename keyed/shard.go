@@ -193,7 +193,7 @@ func (s *shard[K]) ending(ends []time.Duration, t *table[K], i int, p *plan, now
 
 // put gives a key without a state one, and a slot if it has none. It requires that
 // mu is held and that there is room.
-func (s *shard[K]) put(p place[K], plan *plan, word uint64) (i int) {
+func (s *shard[K]) put(p *place[K], plan *plan, word uint64) (i int) {
 	t := s.table.Load()
 	s.kept.Add(1)
 	if i = t.find(p.id, p.key); i >= 0 {
@@ -219,7 +219,7 @@ func (s *shard[K]) free() {
 }
 
 // forget makes a key as good as new under a plan. It requires that mu is held.
-func (s *shard[K]) forget(p *plan, at place[K]) {
+func (s *shard[K]) forget(p *plan, at *place[K]) {
 	t := s.table.Load()
 	i := t.find(at.id, at.key)
 	if i < 0 || atomic.SwapUint64(&t.slots[i].word, forgotten) == forgotten {
