@@ -2,75 +2,78 @@ package keyed_test
 
 import (
 	"fmt"
-	"hash/maphash"
-	"math/rand/v2"
-	"sync/atomic"
+	"runtime"
 	"testing"
 	"time"
 
-	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/keyed"
 	"github.com/ratekeep/ratelimit/tokenbucket"
 )
 
-const million = 1_000_000
-
-var (
-	names  []string
-	lookup []uint32
-)
-
-func population() {
-	if names != nil {
-		return
-	}
-	for i := range million {
-		names = append(names, fmt.Sprintf("client-%d", i))
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	z := rand.NewZipf(r, 1.07, 1, million-1)
-	perm := r.Perm(million)
-	for range 1 << 20 {
-		lookup = append(lookup, uint32(perm[z.Uint64()]))
+// BenchmarkAllow asks for one key after the other, in an order that the caches
+// cannot guess. Command bench of this repository compares it with the floor, and
+// with others.
+func BenchmarkAllow(b *testing.B) {
+	for _, keys := range []int{1 << 10, 1 << 20} {
+		names := make([]string, keys)
+		for i := range names {
+			names[i] = fmt.Sprintf("client-%d", i*0x9e3779b1%keys)
+		}
+		for _, path := range []struct {
+			name   string
+			config tokenbucket.Config
+		}{
+			{"granted", tokenbucket.Config{Limit: 10_000, Window: 24 * time.Hour, Burst: 1 << 25}},
+			{"refused", tokenbucket.Config{Limit: 1, Window: 300 * 24 * time.Hour}},
+		} {
+			l := keyed.MustNew[string](path.config, keyed.Options{MaxKeys: keys})
+			for _, name := range names {
+				l.Allow(name)
+			}
+			b.Run(fmt.Sprintf("keys=%d/path=%s", keys, path.name), func(b *testing.B) {
+				i := 0
+				for b.Loop() {
+					l.Allow(names[i])
+					i = (i + 1) % keys
+				}
+			})
+			b.Run(fmt.Sprintf("keys=%d/path=%s/parallel", keys, path.name), func(b *testing.B) {
+				b.RunParallel(func(pb *testing.PB) {
+					i := 0
+					for pb.Next() {
+						l.Allow(names[i])
+						i = (i + 1) % keys
+					}
+				})
+			})
+		}
 	}
 }
 
-func BenchmarkAllow(b *testing.B) {
-	population()
-	b.Run("floor", func(b *testing.B) {
-		words := make([]struct{ id, word atomic.Uint64 }, million*5/4)
-		seed := maphash.MakeSeed()
-		c := clock.System()
-		i := 0
-		for b.Loop() {
-			i++
-			h := maphash.String(seed, names[lookup[i&(1<<20-1)]])
-			now := c.Now()
-			w := &words[h%uint64(len(words))].word
-			old := w.Load()
-			w.CompareAndSwap(old, old+uint64(now))
-		}
-	})
-	b.Run("granted", func(b *testing.B) {
-		l := keyed.MustNew[string](tokenbucket.Config{Limit: 1e9, Window: time.Second}, keyed.Options{MaxKeys: million})
-		for _, n := range names {
-			l.Allow(n)
-		}
-		i := 0
-		for b.Loop() {
-			i++
-			l.Allow(names[lookup[i&(1<<20-1)]])
-		}
-	})
-	b.Run("refused", func(b *testing.B) {
-		l := keyed.MustNew[string](tokenbucket.Config{Limit: 1, Window: time.Hour}, keyed.Options{MaxKeys: million * 5 / 4})
-		for _, n := range names {
-			l.Allow(n)
-		}
-		i := 0
-		for b.Loop() {
-			i++
-			l.Allow(names[lookup[i&(1<<20-1)]])
-		}
-	})
+// BenchmarkNewKey is the cost of a key that was never seen, the growth of the
+// table included; and what the memory and a garbage collection come to.
+func BenchmarkNewKey(b *testing.B) {
+	const keys = 1_000_000
+	for _, exact := range []bool{false, true} {
+		b.Run(fmt.Sprintf("exact=%t", exact), func(b *testing.B) {
+			var before, after runtime.MemStats
+			for b.Loop() {
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				l := keyed.MustNew[uint64](tokenbucket.Config{Limit: 1, Window: time.Hour}, keyed.Options{MaxKeys: keys, Exact: exact})
+				start := time.Now()
+				for k := range uint64(keys) {
+					l.Allow(k)
+				}
+				b.ReportMetric(float64(time.Since(start))/keys, "ns/key")
+				start = time.Now()
+				runtime.GC()
+				b.ReportMetric(float64(time.Since(start).Microseconds()), "µs/GC")
+				runtime.ReadMemStats(&after)
+				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/keys, "B/key")
+				b.ReportMetric(float64(after.HeapObjects-before.HeapObjects)/keys, "objects/key")
+				runtime.KeepAlive(l)
+			}
+		})
+	}
 }
