@@ -68,12 +68,18 @@ func (b *bucket) take(args []any, n, _ int, paced bool) []any {
 	if paced {
 		depth = cost
 	}
-	return append(args, "bucket", cost.whole, cost.part, depth.whole, depth.part, b.parts, b.size.whole+1, b.digits())
+	if b.parts == 1 {
+		return append(args, "whole", cost.whole, depth.whole, b.size.whole+1)
+	}
+	return append(args, "parts", cost.whole, cost.part, depth.whole, depth.part, b.parts, b.size.whole+1, b.digits())
 }
 
 func (b *bucket) refund(args []any, d ratelimit.Decision) []any {
 	cost := b.cost(d.N)
-	return append(args, "bucket", cost.whole, cost.part, b.size.whole, b.size.part, b.parts, at(d), b.digits())
+	if b.parts == 1 {
+		return append(args, "whole", cost.whole, b.size.whole, at(d))
+	}
+	return append(args, "parts", cost.whole, cost.part, b.size.whole, b.size.part, b.parts, at(d), b.digits())
 }
 
 func (b *bucket) answer(d *ratelimit.Decision, s state, now int64, ahead int) {

@@ -1,32 +1,69 @@
--- A bucket's state is its theoretical arrival time: a decimal number of
--- microseconds, and then in so many digits the parts of one, if it has parts.
--- While that is an int64, Redis keeps it in the place of a pointer.
-local function setBucket(key, tat, part, parts, digits)
-	local state = tat
-	if parts > 1 then
-		state = string.format('%.0f%0' .. digits .. '.0f', tat, part)
-	end
-	redis.call('SET', key, state, 'PXAT', math.ceil((tat + 1) / 1000))
+-- A bucket's state is its theoretical arrival time, a decimal number of
+-- microseconds. Where an event costs a whole number of them, that is all. Redis
+-- keeps it in the place of a pointer.
+numbers.whole = 3
+
+local function setWhole(key, tat)
+	call('SET', key, tat, 'PXAT', math.ceil(tat / 1000))
 end
 
-local function getBucket(key, parts, digits)
-	local state = redis.call('GET', key)
-	if not state then return nil, 0 end
-	if parts == 1 then return tonumber(state), 0 end
+-- The numbers are the cost of the events, how late the theoretical arrival time
+-- may be afterwards, and a little more than the time in which the bucket fills.
+function decide.whole(key, i)
+	local tat, fill = tonumber(call('GET', key) or 0), ARGV[i + 2] + 0
+	if tat > now + fill + patience * fill then
+		tat = now + fill
+		setWhole(key, tat)
+	end
+	if tat < now then tat = now end
+	local after = tat + ARGV[i]
+	return after - ARGV[i + 1] <= now, tat, 0, 0, function() setWhole(key, after) end
+end
+
+-- The numbers are the cost of the events, that of a full bucket's, and when the
+-- events were admitted.
+function refund.whole(key, i)
+	local cost, charged = ARGV[i] + 0, ARGV[i + 2] + 0
+	local tat = tonumber(call('GET', key) or 0)
+	-- From then until now, or until the earliest time at which this state was
+	-- reached. What has flowed in since may have been lost to a full bucket.
+	local flowed = math.max(now, tat - ARGV[i + 1]) - charged
+	tat = tat - math.max(cost - math.max(flowed, 0), 0)
+	if tat < now then
+		call('DEL', key)
+	else
+		setWhole(key, tat)
+	end
+end
+
+-- Where an event costs a fraction, the parts of a microsecond that the state has
+-- besides follow it, in so many digits. Redis keeps that in the place of a pointer
+-- while it is an int64.
+numbers.parts = 7
+
+local function setParts(key, tat, part, digits)
+	local state = string.format('%.0f%0' .. digits .. '.0f', tat, part)
+	call('SET', key, state, 'PXAT', math.ceil((tat + 1) / 1000))
+end
+
+local function getParts(key, digits)
+	local state = call('GET', key)
+	if not state then return 0, 0 end
 	return tonumber(string.sub(state, 1, -digits - 1)), tonumber(string.sub(state, -digits))
 end
 
 -- The numbers are the cost of the events, and how late the theoretical arrival
 -- time may be afterwards, each in microseconds and parts; how many parts a
--- microsecond has; the time in which the bucket fills; and the digits.
-function decide.bucket(key, i)
+-- microsecond has; a little more than the time in which the bucket fills; and the
+-- digits.
+function decide.parts(key, i)
 	local parts, fill, digits = ARGV[i + 4] + 0, ARGV[i + 5] + 0, ARGV[i + 6] + 0
-	local tat, part = getBucket(key, parts, digits)
-	if tat and tat > now + fill + patience * fill then
+	local tat, part = getParts(key, digits)
+	if tat > now + fill + patience * fill then
 		tat, part = now + fill, 0
-		setBucket(key, tat, part, parts, digits)
+		setParts(key, tat, part, digits)
 	end
-	if not tat or tat < now then
+	if tat < now then
 		tat, part = now, 0
 	end
 	local after, afterPart = tat + ARGV[i], part + ARGV[i + 1]
@@ -35,17 +72,16 @@ function decide.bucket(key, i)
 	end
 	local late = after - ARGV[i + 2] - now
 	return late < 0 or late == 0 and afterPart <= ARGV[i + 3] + 0, tat, part, 0, function()
-		setBucket(key, after, afterPart, parts, digits)
+		setParts(key, after, afterPart, digits)
 	end
 end
 
 -- The numbers are the cost of the events, and of a full bucket's, each in
 -- microseconds and parts; how many parts a microsecond has; when the events were
 -- admitted; and the digits.
-function refund.bucket(key, i)
+function refund.parts(key, i)
 	local cost, costPart, parts, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 4] + 0, ARGV[i + 6] + 0
-	local tat, part = getBucket(key, parts, digits)
-	if not tat then return end
+	local tat, part = getParts(key, digits)
 	-- The latest of now and of the earliest time at which this state was reached.
 	local since, sincePart = tat - ARGV[i + 2], part - ARGV[i + 3]
 	if sincePart < 0 then
@@ -68,9 +104,9 @@ function refund.bucket(key, i)
 		tat, part = tat - 1, part + parts
 	end
 	if tat < now then
-		redis.call('DEL', key)
+		call('DEL', key)
 	else
-		setBucket(key, tat, part, parts, digits)
+		setParts(key, tat, part, digits)
 	end
 end
 

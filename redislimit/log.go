@@ -30,7 +30,7 @@ func (l *log) take(args []any, n, ahead int, _ bool) []any {
 	if ahead > 0 {
 		_, n = l.behind(n, ahead)
 	}
-	return append(args, "log", n, l.limit, l.width, 0, 0, 0, 0)
+	return append(args, "log", n, l.limit, l.width)
 }
 
 func (l *log) refund(args []any, d ratelimit.Decision) []any {
@@ -40,7 +40,7 @@ func (l *log) refund(args []any, d ratelimit.Decision) []any {
 	if end, ok := ends(d); ok {
 		logged = max(logged, end-l.width)
 	}
-	return append(args, "log", d.N, logged, 0, 0, 0, 0, 0)
+	return append(args, "log", d.N, logged, 0)
 }
 
 func (l *log) answer(d *ratelimit.Decision, s state, now int64, ahead int) {

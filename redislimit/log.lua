@@ -1,7 +1,7 @@
 -- A log is a list: of each admission its time and the running total of events,
 -- oldest first. What is before the first that counts tells the total there.
-local function at(key, entry) return tonumber(redis.call('LINDEX', key, 2 * entry)) end
-local function total(key, entry) return tonumber(redis.call('LINDEX', key, 2 * entry + 1)) end
+local function at(key, entry) return tonumber(call('LINDEX', key, 2 * entry)) end
+local function total(key, entry) return tonumber(call('LINDEX', key, 2 * entry + 1)) end
 
 -- The first of some entries of which yes is true, or after. It must be true of
 -- all behind one of which it is. Most often that is the oldest, or near it.
@@ -20,23 +20,24 @@ local function first(entry, after, yes)
 	return low
 end
 
--- The numbers are those of the events, the limit, the width of a window, and four
--- that do not matter.
+numbers.log = 3
+
+-- The numbers are those of the events, the limit, and the width of a window.
 function decide.log(key, i)
 	local n, limit, width = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0
-	local entries = redis.call('LLEN', key) / 2
+	local entries = call('LLEN', key) / 2
 	if entries == 0 then
 		return n <= limit, 0, 0, now, function()
-			redis.call('RPUSH', key, 0, 0, now, n)
-			redis.call('PEXPIREAT', key, math.ceil((now + width) / 1000))
+			call('RPUSH', key, 0, 0, now, n)
+			call('PEXPIREAT', key, math.ceil((now + width) / 1000))
 		end
 	end
 	local newest, last = at(key, -1), total(key, -1)
 	if newest > now + patience * width then
 		local later = first(1, entries, function(e) return at(key, e) > now end)
-		redis.call('LTRIM', key, 0, 2 * later - 1)
-		redis.call('RPUSH', key, now, last)
-		redis.call('PEXPIREAT', key, math.ceil((now + width) / 1000))
+		call('LTRIM', key, 0, 2 * later - 1)
+		call('RPUSH', key, now, last)
+		call('PEXPIREAT', key, math.ceil((now + width) / 1000))
 		entries, newest = later + 1, now
 	end
 	local t = math.max(now, newest)
@@ -49,30 +50,30 @@ function decide.log(key, i)
 	end
 	return excess <= 0, used, newest, fits, function()
 		if live > 1 then
-			redis.call('LTRIM', key, 2 * (live - 1), -1)
+			call('LTRIM', key, 2 * (live - 1), -1)
 		end
 		if t == newest and live < entries then
-			redis.call('LSET', key, -1, last + n)
+			call('LSET', key, -1, last + n)
 		else
-			redis.call('RPUSH', key, t, last + n)
+			call('RPUSH', key, t, last + n)
 		end
-		redis.call('PEXPIREAT', key, math.ceil((t + width) / 1000))
+		call('PEXPIREAT', key, math.ceil((t + width) / 1000))
 	end
 end
 
--- The numbers are those of the events, when they were logged, and five that do
+-- The numbers are those of the events, when they were logged, and one that does
 -- not matter.
 function refund.log(key, i)
 	local logged = ARGV[i + 1] + 0
-	local entries = redis.call('LLEN', key) / 2
+	local entries = call('LLEN', key) / 2
 	local entry = first(1, entries, function(e) return at(key, e) >= logged end)
 	if entry >= entries or at(key, entry) ~= logged then return end
 	local own = total(key, entry) - total(key, entry - 1)
 	local n = math.min(ARGV[i] + 0, own)
-	local tail = redis.call('LRANGE', key, 2 * entry, -1)
-	redis.call('LTRIM', key, 0, 2 * entry - 1)
+	local tail = call('LRANGE', key, 2 * entry, -1)
+	call('LTRIM', key, 0, 2 * entry - 1)
 	for j = n == own and 3 or 1, #tail, 2 do
-		redis.call('RPUSH', key, tail[j], tail[j + 1] - n)
+		call('RPUSH', key, tail[j], tail[j + 1] - n)
 	end
 end
 

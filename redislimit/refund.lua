@@ -1,6 +1,9 @@
 -- Undoes an admission under each of the limits whose keys these are, as far as
--- it still counts. ARGV is of each limit its kind and seven numbers.
+-- it still counts. ARGV is of each limit its kind and its numbers.
+local arg = 1
 for i = 1, #KEYS do
-	refund[ARGV[8 * i - 7]](KEYS[i], 8 * i - 6)
+	local kind = ARGV[arg]
+	refund[kind](KEYS[i], arg + 1)
+	arg = arg + 1 + numbers[kind]
 end
 return 1

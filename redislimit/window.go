@@ -39,7 +39,7 @@ func (w *fixed) id() string  { return w.name }
 func (w *fixed) lua() string { return windowLua }
 
 func (w *fixed) take(args []any, n, _ int, _ bool) []any {
-	return append(args, "fixed", n, w.limit, w.width, w.offset, 0, 0, digits(w.limit))
+	return append(args, "fixed", n, w.limit, w.width, w.offset, digits(w.limit))
 }
 
 func (w *fixed) refund(args []any, d ratelimit.Decision) []any {
@@ -49,7 +49,7 @@ func (w *fixed) refund(args []any, d ratelimit.Decision) []any {
 	if end, ok := ends(d); ok {
 		charged = max(charged, w.index(end-1))
 	}
-	return append(args, "fixed", d.N, charged, w.width, w.offset, 0, 0, digits(w.limit))
+	return append(args, "fixed", d.N, charged, w.width, w.offset, digits(w.limit))
 }
 
 func (w *fixed) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
@@ -113,7 +113,7 @@ func (w *sliding) id() string  { return w.name }
 func (w *sliding) lua() string { return windowLua }
 
 func (w *sliding) take(args []any, n, _ int, _ bool) []any {
-	return append(args, "sliding", n, w.limit, w.width, 0, 0, 0, digits(w.limit))
+	return append(args, "sliding", n, w.limit, w.width, digits(w.limit))
 }
 
 func (w *sliding) refund(args []any, d ratelimit.Decision) []any {
@@ -122,7 +122,7 @@ func (w *sliding) refund(args []any, d ratelimit.Decision) []any {
 	if end, ok := ends(d); ok {
 		charged = max(charged, (end-1)/w.width-1)
 	}
-	return append(args, "sliding", d.N, charged, w.width, 0, 0, 0, digits(w.limit))
+	return append(args, "sliding", d.N, charged, w.width, digits(w.limit))
 }
 
 func (w *sliding) answer(d *ratelimit.Decision, s state, now int64, ahead int) {

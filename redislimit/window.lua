@@ -2,7 +2,7 @@
 -- digits, what was used of the one before it, if that counts, and what is used of
 -- it. While that is an int64, Redis keeps it in the place of a pointer.
 local function setWindow(key, format, expiry, ...)
-	redis.call('SET', key, string.format(format, ...), 'PXAT', math.ceil(expiry / 1000))
+	call('SET', key, string.format(format, ...), 'PXAT', math.ceil(expiry / 1000))
 end
 
 -- The last digits of a state, and what is before them.
@@ -18,12 +18,14 @@ local function setSliding(key, index, prev, curr, width, digits)
 	setWindow(key, '%.0f%0' .. digits .. '.0f%0' .. digits .. '.0f', (index + 2) * width, index, prev, curr)
 end
 
+numbers.fixed = 5
+
 -- The numbers are those of the events, the limit, the width of a window, the
--- offset, two that do not matter, and the digits.
+-- offset, and the digits.
 function decide.fixed(key, i)
-	local n, limit, width, offset, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0, ARGV[i + 6] + 0
+	local n, limit, width, offset, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0, ARGV[i + 4] + 0
 	local index, used = math.floor((now - offset) / width), 0
-	local state = redis.call('GET', key)
+	local state = call('GET', key)
 	if state then
 		local u, rest = split(state, digits)
 		local at = tonumber(rest)
@@ -41,11 +43,11 @@ end
 -- The numbers are those of the events, the window they were counted in, and then
 -- as above.
 function refund.fixed(key, i)
-	local state = redis.call('GET', key)
+	local state = call('GET', key)
 	if not state then return end
-	local used, index = split(state, ARGV[i + 6] + 0)
+	local used, index = split(state, ARGV[i + 4] + 0)
 	if index + 0 == ARGV[i + 1] + 0 then
-		setFixed(key, index, math.max(used - ARGV[i], 0), ARGV[i + 2] + 0, ARGV[i + 3] + 0, ARGV[i + 6])
+		setFixed(key, index, math.max(used - ARGV[i], 0), ARGV[i + 2] + 0, ARGV[i + 3] + 0, ARGV[i + 4])
 	end
 end
 
@@ -58,11 +60,14 @@ local function product(a, b)
 	return a * high + carry, low - carry * 33554432
 end
 
--- The numbers are as those of a fixed window.
+numbers.sliding = 4
+
+-- The numbers are those of the events, the limit, the width of a window, and the
+-- digits.
 function decide.sliding(key, i)
-	local n, limit, width, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 6] + 0
+	local n, limit, width, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0
 	local index, prev, curr = math.floor(now / width), 0, 0
-	local state = redis.call('GET', key)
+	local state = call('GET', key)
 	if state then
 		local c, rest = split(state, digits)
 		local p, at = split(rest, digits)
@@ -88,10 +93,11 @@ function decide.sliding(key, i)
 	end
 end
 
--- The numbers are as those of a fixed window.
+-- The numbers are those of the events, the window they were counted in, and then
+-- as above.
 function refund.sliding(key, i)
-	local n, charged, width, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 6] + 0
-	local state = redis.call('GET', key)
+	local n, charged, width, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0
+	local state = call('GET', key)
 	if not state then return end
 	local curr, rest = split(state, digits)
 	local prev, index = split(rest, digits)
