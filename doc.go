@@ -53,6 +53,13 @@
 // refused for ever: RetryAfter is [Never], and WaitN returns an error that wraps
 // [ErrExceedsLimit].
 //
+// # Many clients, and HTTP
+//
+// Package keyed is one limiter for each key, under the same verbs, for millions
+// of clients, users or addresses in bounded memory. Package notation reads limits
+// as people write them, "5 per minute; 20 per hour". Package httplimit is
+// middleware of both for net/http.
+//
 // # What holds for all of them
 //
 // A refusal, a Peek and a wait that was given up leave the state as it was, bit
@@ -122,9 +129,9 @@
 //     little more than its compare-and-swap. It does not help where that is
 //     contended; and a refusal, which reads the real clock and stores it, becomes
 //     a fifth to a half dearer and no longer scales.
-//   - Beyond, make a limiter per shard of what is limited: per key, tenant or
-//     connection, if the limits are theirs. That is exact. The example PerClient
-//     shows a map of them.
+//   - Beyond, make a limiter for each part of what is limited: per key, tenant or
+//     connection, if the limits are theirs. That is exact. Package keyed is a
+//     table of them.
 //   - Splitting one limit over k limiters, each with Limit/k, is the last resort.
 //     The bound widens where rounding adds to the parts (each is at least 1), a
 //     caller may be refused by one part while others have room, and whoever waits

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/fixedwindow"
+	"github.com/ratekeep/ratelimit/keyed"
 	"github.com/ratekeep/ratelimit/slidinglog"
 	"github.com/ratekeep/ratelimit/slidingwindow"
 	"github.com/ratekeep/ratelimit/tokenbucket"
@@ -136,40 +136,10 @@ func ExampleLimiter_errors() {
 	// given up: true
 }
 
-// A limit for each client is a map of limiters, which share a clock. Whatever is
-// as good as new may be forgotten without anyone noticing, and nothing else.
+// A limit for each client, of however many: package keyed has the details.
 func Example_perClient() {
-	fake := clock.NewFake() // clock.System() for real time
-	var mu sync.Mutex
-	clients := make(map[string]*tokenbucket.Limiter)
-
-	allow := func(client string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		limiter, ok := clients[client]
-		if !ok {
-			limiter = tokenbucket.MustNew(tokenbucket.Config{Limit: 2, Window: time.Minute, Clock: fake})
-			clients[client] = limiter
-		}
-		return limiter.Allow()
-	}
-	forget := func() { // now and then
-		mu.Lock()
-		defer mu.Unlock()
-		for client, limiter := range clients {
-			if limiter.Peek(0).ResetAfter == 0 {
-				delete(clients, client)
-			}
-		}
-	}
-
-	fmt.Println(allow("alice"), allow("alice"), allow("alice"), allow("bob"))
-	fake.Advance(45 * time.Second)
-	forget()
-	fmt.Println("kept:", len(clients)) // bob's is full again
-	fmt.Println(allow("alice"), allow("alice"), allow("bob"))
+	limiter := keyed.MustNew[string](tokenbucket.Config{Limit: 2, Window: time.Minute, Clock: clock.NewFake()}, keyed.Options{})
+	fmt.Println(limiter.Allow("alice"), limiter.Allow("alice"), limiter.Allow("alice"), limiter.Allow("bob"))
 	// Output:
 	// true true false true
-	// kept: 1
-	// true false true
 }

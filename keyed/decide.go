@@ -101,7 +101,7 @@ func (l *Limiter[K]) decide(p *place[K], n int, v verb) (word uint64, now time.D
 		cell := p.shard.cell(p)
 		if cell == nil {
 			if int64(now) < p.shard.fullUntil.Load() && len(l.keys.plans()) == 1 {
-				p.shard.denied.Add(1)
+				p.shard.deny(v)
 				return 0, now, full
 			}
 			word, now, answer = l.insert(p, now, n, v)
@@ -166,7 +166,7 @@ func (l *Limiter[K]) insert(p *place[K], now time.Duration, n int, v verb) (word
 	case v == peek && moves:
 		return next, now, admitted
 	case !s.room(l.keys, now):
-		s.denied.Add(1)
+		s.deny(v)
 		return 0, now, full
 	case v == peek || n == 0:
 		return next, now, admitted
@@ -214,6 +214,13 @@ func (l *Limiter[K]) inherit(p *place[K], start uint64, now time.Duration, v ver
 		return start, true
 	}
 	return start, false
+}
+
+// deny counts a key that finds no place.
+func (s *shard[K]) deny(v verb) {
+	if v != peek {
+		s.denied.Add(1)
+	}
 }
 
 // answerFull is the decision on n events of a key that finds no place.

@@ -14,8 +14,8 @@ import (
 )
 
 func Example() {
-	// Each client may make 10 calls a second, and 2 at once.
-	limiter := keyed.MustNew[string](tokenbucket.Config{Limit: 10, Window: time.Second, Burst: 2}, keyed.Options{})
+	// Each client may make 10 calls an hour, and 2 at once.
+	limiter := keyed.MustNew[string](tokenbucket.Config{Limit: 10, Window: time.Hour, Burst: 2}, keyed.Options{})
 	for _, client := range []string{"alice", "alice", "bob", "alice"} {
 		fmt.Println(client, limiter.Allow(client))
 	}
@@ -46,7 +46,8 @@ func Example_compositeKey() {
 // Those who pay may do more. A change of plan neither loses what was used nor
 // gives a fresh burst.
 func ExampleLimiter_With() {
-	free := keyed.MustNew[string](fixedwindow.Config{Limit: 3, Window: 24 * time.Hour}, keyed.Options{})
+	fake := clock.NewFake()
+	free := keyed.MustNew[string](fixedwindow.Config{Limit: 3, Window: 24 * time.Hour, Clock: fake}, keyed.Options{})
 	paid := free.MustWith(fixedwindow.Config{Limit: 100, Window: 24 * time.Hour})
 
 	fmt.Println(free.Take("alice", 3).Remaining)
@@ -61,15 +62,15 @@ func ExampleLimiter_With() {
 // Several limits of a key are one that admits when all of them do, and charges
 // none of them otherwise.
 func ExampleLimiter_Key() {
-	perSecond := keyed.MustNew[string](tokenbucket.Config{Limit: 2, Window: time.Second}, keyed.Options{})
-	perHour := keyed.MustNew[string](tokenbucket.Config{Limit: 100, Window: time.Hour}, keyed.Options{})
+	perHour := keyed.MustNew[string](tokenbucket.Config{Limit: 2, Window: time.Hour}, keyed.Options{})
+	perDay := keyed.MustNew[string](tokenbucket.Config{Limit: 10, Window: 24 * time.Hour}, keyed.Options{})
 
-	both := ratelimit.All(perSecond.Key("alice"), perHour.Key("alice"))
+	both := ratelimit.All(perHour.Key("alice"), perDay.Key("alice"))
 	fmt.Println(both.Allow(), both.Allow(), both.Allow())
-	fmt.Println(perHour.Peek("alice", 0).Remaining)
+	fmt.Println(perDay.Peek("alice", 0).Remaining)
 	// Output:
 	// true true false
-	// 98
+	// 8
 }
 
 // Who is held up right now? Names need Options.Exact.

@@ -52,7 +52,7 @@ func (l *Limiter[K]) decideRecordAt(p *place[K], now time.Duration, n, ahead int
 	moves := l.inheritRecord(p, r, now, v)
 	d = record.Decide(r, s.heap, now, n, ahead, false)
 	if !moves && d.Allowed && !s.room(l.keys, now) {
-		s.denied.Add(1)
+		s.deny(v)
 		return l.answerFull(p, now, n), full
 	}
 	if v == peek || !moves && (!d.Allowed || n == 0) {
