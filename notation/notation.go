@@ -81,14 +81,7 @@ type SyntaxError struct {
 
 // Parse returns the limits in the order in which they are written. There is at
 // least one. An error is a [*SyntaxError].
-func Parse(s string) ([]Limit, error) {
-	p := newParser(s)
-	limits, err := p.limits()
-	if err != nil {
-		return nil, err // without those before the fault
-	}
-	return limits, nil
-}
+func Parse(s string) ([]Limit, error) { return newParser(s).limits() }
 
 // MustParse is Parse for a string that is known to be good. It panics with
 // Parse's error.

@@ -215,6 +215,7 @@ func TestParseFaults(t *testing.T) {
 		{"1_000/minute", 1, per + `"_"`},
 		{"5\\minute", 1, per + `"\\"`},
 		{"5\x00/minute", 1, per + `"\x00"`},
+		{"5\x1b/minute", 1, per + `"\x1b"`},
 		{"5\u200b/minute", 1, per + `"\u200b"`},
 
 		// The window.

@@ -96,12 +96,12 @@ func (p *parser) count() (int, error) {
 	if t.kind != digits {
 		return 0, p.expected("a count")
 	}
-	n, ok := value(t.text)
-	if !ok || n < 1 || n > math.MaxInt {
+	n, err := strconv.Atoi(t.text)
+	if err != nil || n < 1 {
 		return 0, p.fault(t.offset, "a count of 1 to "+strconv.Itoa(math.MaxInt), t.text)
 	}
 	p.advance()
-	return int(n), nil
+	return n, nil
 }
 
 func (p *parser) per() error {
@@ -139,8 +139,8 @@ func (p *parser) window() (time.Duration, error) {
 	if p.tok.text == "." || durationUnit(p.tok.text) {
 		return p.duration(first.offset, true)
 	}
-	n, ok := value(first.text)
-	if !ok || n < 1 {
+	n, err := strconv.ParseInt(first.text, 10, 64)
+	if err != nil || n < 1 {
 		return 0, p.outOfRange(first.offset, first.text)
 	}
 	p.skipBlanks()
@@ -232,19 +232,6 @@ func (p *parser) fault(offset int, expected, found string) error {
 		reason += strconv.Quote(found)
 	}
 	return &SyntaxError{Input: p.input, Offset: offset, Reason: reason}
-}
-
-// value is the number that digits stand for, if it is an int64.
-func value(s string) (n int64, ok bool) {
-	s = strings.TrimLeft(s, "0")
-	if s == "" {
-		return 0, true
-	}
-	if len(s) > 19 { // ParseInt would copy it into an error
-		return 0, false
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil
 }
 
 // unitWindow is the window that a word names, if it does.

@@ -64,9 +64,9 @@ func classify(s string) (kind, int) {
 }
 
 // boundary is n, or the nearest before it at which s can be cut without cutting a
-// character; at least 0 and at most len(s).
+// character; at most len(s).
 func boundary(s string, n int) int {
-	n = max(0, min(n, len(s)))
+	n = min(n, len(s))
 	for i := n; i > 0 && i > n-utf8.UTFMax; i-- {
 		if i == len(s) || utf8.RuneStart(s[i]) {
 			return i
