@@ -1,7 +1,7 @@
 // Package notation reads rate limits as people write them: "5/second; 60 per
-// minute" is five in any second and sixty in any minute. Every string is
-// answered in time linear in its length, and a bad one by a [*SyntaxError] that
-// says where the fault is and what was expected there.
+// minute" is five in a second and sixty in a minute. Every string is answered in
+// time linear in its length, and a bad one by a [*SyntaxError] that says where
+// the fault is and what was expected there.
 //
 // # Grammar
 //
@@ -15,9 +15,9 @@
 //	term     = ( digits [ "." [ digits ] ] | "." digits ) ( "ns" | "us" | "µs" | "ms" | "s" | "m" | "h" ) .
 //	digits   = digit { digit } .                                "0" to "9"
 //
-// Blanks, which include line breaks, may stand between any two of these or be
-// left out, except within a duration, which has none: "5perminute" and
-// " 5 / 2 \n minutes" are limits. Upper and lower case are the same throughout,
+// Blanks, which include line breaks, may stand between any of these or be left
+// out: "5perminute" and " 5 / 2 \n minutes" are limits. Numbers, words and
+// durations have none within. Upper and lower case are the same throughout,
 // so "5/M" is five per minute. Only a unit may follow a multiple, and only a
 // duration may have a fraction or parts: "1.5h" and "1h30m" are windows,
 // "1.5 hours" and "1d12h" are not.
