@@ -45,6 +45,8 @@ func (r *rule) Limit() int { return r.limit }
 
 func (r *rule) Room() int { return 0 }
 
+func (r *rule) Span() time.Duration { return time.Duration(r.grid.Width()) }
+
 // Start is an unused window.
 func (r *rule) Start(now time.Duration) uint64 {
 	return uint64(r.layout.pack(r.grid.Index(r.grid.Time(now)), 0))

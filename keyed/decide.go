@@ -60,6 +60,11 @@ func (l *Limiter[K]) take(p *place[K], n int, ahead algorithm.Line, v verb) (rat
 	if answer == full {
 		return l.answerFull(p, now, n), full
 	}
+	if other := p.under; other != nil {
+		p.under = nil
+		d := other.word.Answer(word, now, l.plan.asked(n, other), algorithm.Line{}, false)
+		return l.plan.translate(d, n), refused
+	}
 	return l.plan.word.Answer(word, now, n, ahead, answer == admitted && asked == n), answer
 }
 
@@ -73,6 +78,10 @@ func (l *Limiter[K]) serve(p *place[K], n int) (wait time.Duration, _ answer) {
 	word, now, answer := l.decide(p, n, serve)
 	if answer == admitted || answer == full {
 		return 0, answer
+	}
+	if other := p.under; other != nil {
+		p.under = nil
+		return other.word.Delay(word, now, 0, l.plan.asked(n, other)), answer
 	}
 	return l.plan.word.Delay(word, now, 0, n), answer
 }
@@ -116,7 +125,7 @@ func (l *Limiter[K]) decide(p *place[K], n int, v verb) (word uint64, now time.D
 		case answer == again:
 		case answer == refused && late:
 			// A late reading may grant, but not refuse.
-			now, late = coarse.Refresh(), false
+			now, late, p.under = coarse.Refresh(), false, nil
 		default:
 			return word, now, answer
 		}
@@ -155,65 +164,67 @@ func (l *Limiter[K]) insert(p *place[K], now time.Duration, n int, v verb) (word
 		// Keys were forgotten since the clock was read.
 		now = max(now, clock.Refreshed(l.clock))
 	}
-	word, moves := l.inherit(p, l.plan.word.Start(s.floor), now, v)
-	next, ok := l.next(word, now, n, v)
-	if !ok {
-		next = word
+	word = l.plan.word.Start(s.floor)
+	other, i := l.elsewhere(p)
+	var old uint64
+	if other != nil {
+		old = t.word(i)
+		word = l.carry(word, other, old, now, s.floor)
 	}
+	next, ok := l.next(word, now, n, v)
 	switch {
-	case !ok && (v == peek || !moves):
+	case !ok && other != nil:
+		p.under = other
+		return old, now, refused
+	case !ok:
 		return word, now, refused
-	case v == peek && moves:
-		return next, now, admitted
-	case !s.room(l.keys, now):
+	case other == nil && !s.room(l.keys, now):
 		s.deny(v)
 		return 0, now, full
 	case v == peek || n == 0:
 		return next, now, admitted
+	case other != nil && !atomic.CompareAndSwapUint64(&t.slots[i].word, old, forgotten):
+		return 0, now, again
+	case other != nil:
+		s.kept.Add(-1)
+		s.room(l.keys, now) // there is: the state that has moved has left its place
 	}
 	s.put(p, l.plan, next)
-	if !ok {
-		return word, now, refused
-	}
 	return next, now, admitted
 }
 
-// inherit is the state that a key begins with which may have another under
-// another plan: that one, put in terms of this plan. Unless it is to peek, the
-// other is taken away. It requires that shard.mu is held.
-func (l *Limiter[K]) inherit(p *place[K], start uint64, now time.Duration, v verb) (word uint64, moves bool) {
+// elsewhere returns the plan under which the key has a state, if that is another
+// one, and its slot; nil if there is none. It requires that shard.mu is held.
+func (l *Limiter[K]) elsewhere(p *place[K]) (other *plan, i int) {
 	plans := l.keys.plans()
 	if len(plans) == 1 {
-		return start, false
+		return nil, -1
 	}
 	t := p.shard.table.Load()
 	for _, other := range plans {
 		if other == l.plan {
 			continue
 		}
-		i := t.find(p.in(other).id, p.key)
-		if i < 0 {
-			continue
+		if i := t.find(p.in(other).id, p.key); i >= 0 && t.word(i) != forgotten {
+			return other, i
 		}
-		old := t.word(i)
-		if v != peek {
-			old = atomic.SwapUint64(&t.slots[i].word, forgotten)
-		}
-		if old == forgotten {
-			continue
-		}
-		if v != peek {
-			p.shard.kept.Add(-1)
-		}
-		d := other.word.Answer(old, now, 0, algorithm.Line{}, true)
-		// As of the floor at least: a key without a state was as good as new
-		// then, so this cannot be refused.
-		if n := min(used(&d), l.plan.limit); n > 0 {
-			start, _ = l.plan.word.Take(start, max(now, p.shard.floor), n)
-		}
-		return start, true
 	}
-	return start, false
+	return nil, -1
+}
+
+// carry is the state start after what was used of another under another plan.
+func (l *Limiter[K]) carry(start uint64, other *plan, old uint64, now, floor time.Duration) uint64 {
+	d := other.word.Answer(old, now, 0, algorithm.Line{}, true)
+	at := other.since(&d)
+	if at > now {
+		d = other.word.Answer(old, at, 0, algorithm.Line{}, true)
+	}
+	// As of the floor at least: a key without a state was as good as new
+	// then, so this cannot be refused.
+	if n := min(used(&d), l.plan.limit); n > 0 {
+		start, _ = l.plan.word.Take(start, max(at, floor), n)
+	}
+	return start
 }
 
 // deny counts a key that finds no place.
@@ -236,40 +247,36 @@ func (l *Limiter[K]) answerFull(p *place[K], now time.Duration, n int) ratelimit
 	return d
 }
 
-// refund gives back what d took from the state that a key has under a plan, and
-// reports whether it has one.
-func (l *Limiter[K]) refund(plan *plan, p *place[K], d ratelimit.Decision) bool {
-	d.N = min(d.N, plan.limit)
-	if plan.record != nil {
-		return l.refundRecord(plan, p, d)
+// refund gives back what d took from the state that a key has.
+func (l *Limiter[K]) refund(p *place[K], d ratelimit.Decision) {
+	if l.plan.record != nil {
+		l.refundRecord(p, d)
+		return
 	}
 	s := p.shard
 	for {
 		cell := s.cell(p)
 		if cell == nil {
-			return false
+			return
 		}
 		// The state before the clock: what the word holds by then was not
 		// decided at a later reading.
 		word := atomic.LoadUint64(cell)
 		switch word {
 		case forgotten:
-			return false
+			return
 		case frozen:
 			s.moved()
 			continue
 		}
-		now := l.clock.Now()
-		next := plan.word.Refund(word, now, d)
+		next := l.plan.word.Refund(word, l.clock.Now(), d)
 		if next == word {
-			return true
+			return
 		}
 		if atomic.CompareAndSwapUint64(cell, word, next) {
-			if plan.word.Fresh(next, now) {
-				s.free()
-			}
+			s.free()
 			s.wake(p)
-			return true
+			return
 		}
 	}
 }

@@ -112,7 +112,8 @@ const (
 
 	// Share has all such keys share one limiter. A key that gains a place of
 	// its own later starts fresh, and a Refund of what the shared one admitted
-	// gives nothing back.
+	// gives nothing back; nor does one of what was admitted before that to a
+	// key in the same part of the table.
 	Share
 )
 
@@ -194,8 +195,12 @@ func (l *Limiter[K]) ask(k K, n int, v verb) ratelimit.Decision {
 	l.find(k, &p)
 	d, answer := l.take(&p, n, p.shard.ahead(&p), v)
 	if answer == full && l.keys.share {
+		of := p.shard
 		p = l.shared()
 		d, _ = l.take(&p, n, p.shard.ahead(&p), v)
+		if v == take && d.Allowed && n > 0 {
+			of.hasShared(d.At)
+		}
 	}
 	return d
 }
@@ -219,37 +224,28 @@ func (l *Limiter[K]) WaitN(ctx context.Context, k K, n int) error {
 	}
 	var p place[K]
 	l.find(k, &p)
-	answer := l.serveAtOnce(&p, n)
-	if answer == full && l.keys.share {
+	err := l.waitAt(ctx, &p, n)
+	if l.keys.share && errors.Is(err, ErrFull) {
 		p = l.shared()
-		answer = l.serveAtOnce(&p, n)
+		err = l.waitAt(ctx, &p, n)
 	}
-	switch answer {
-	case admitted:
-		return nil
-	case full:
-		return l.errFull()
-	}
-	return l.wait(ctx, p, n)
+	return err
 }
 
 // Refund undoes what d admitted for the key, as far as it still counts. It does
-// nothing for a decision that was refused. Each decision may be refunded once.
+// nothing for a decision that was refused, and nothing once the key has come
+// under another plan: what it had used then is settled. Each decision may be
+// refunded once.
 func (l *Limiter[K]) Refund(k K, d ratelimit.Decision) {
 	if !d.Allowed || d.N < 1 || d.N > l.plan.limit {
 		return
 	}
 	var p place[K]
 	l.find(k, &p)
-	if l.refund(l.plan, &p, d) {
-		return
+	if l.keys.share && int64(d.At) <= p.shard.sharedAt.Load() {
+		return // it may be the shared limiter that admitted it
 	}
-	// The key may have come under another plan since.
-	for _, other := range l.keys.plans() {
-		if other != l.plan && l.refund(other, p.in(other), d) {
-			return
-		}
-	}
+	l.refund(&p, d)
 }
 
 // Forget makes the key as good as new, under every plan.
@@ -261,9 +257,7 @@ func (l *Limiter[K]) Forget(k K) {
 		p.shard.forget(plan, p.in(plan))
 	}
 	p.shard.mu.Unlock()
-	for _, plan := range l.keys.plans() {
-		p.shard.wake(p.in(plan))
-	}
+	p.shard.wake(&p)
 }
 
 // Len is how many keys are kept. Keys that are as good as new count until they
@@ -298,6 +292,7 @@ type place[K comparable] struct {
 	hash  uint64
 	id    uint64 // by which it is found in the shard
 	key   K
+	under *plan // of the state that was refused, if that is another than the limiter's
 }
 
 // in is the place that the key has under another plan.

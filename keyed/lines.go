@@ -11,17 +11,17 @@ import (
 	"github.com/ratekeep/ratelimit/internal/fifo"
 )
 
-// lines are those of a shard who wait, in one line for each key. A line exists
-// while somebody is in it. A bit of shard.waiting tells that there may be one for
-// a key, so that the others need not look.
+// lines are those of a shard who wait, in one line for each key, whatever plans
+// they wait under. A line exists while somebody is in it. A bit of shard.waiting
+// tells that there may be one for a key, so that the others need not look.
 type lines[K comparable] struct {
 	mu sync.Mutex
 	of map[owner[K]]*line
 }
 
 type owner[K comparable] struct {
-	id  uint64
-	key K
+	hash uint64
+	key  K
 }
 
 type line struct {
@@ -30,16 +30,16 @@ type line struct {
 }
 
 // bit is that of a key in shard.waiting.
-func bit(id uint64) uint64 { return 1 << (id >> 32 & 63) }
+func bit(hash uint64) uint64 { return 1 << (hash >> 32 & 63) }
 
 // line returns the line of a key, or nil if nobody waits for it.
 func (s *shard[K]) line(p *place[K]) *line {
-	if s.waiting.Load()&bit(p.id) == 0 {
+	if s.waiting.Load()&bit(p.hash) == 0 {
 		return nil
 	}
 	s.lines.mu.Lock()
 	defer s.lines.mu.Unlock()
-	return s.lines.of[owner[K]{p.id, p.key}]
+	return s.lines.of[owner[K]{p.hash, p.key}]
 }
 
 // ahead is the events that wait in line for the key.
@@ -63,14 +63,14 @@ func (s *shard[K]) wake(p *place[K]) {
 func (s *shard[K]) join(p *place[K]) *line {
 	s.lines.mu.Lock()
 	defer s.lines.mu.Unlock()
-	l := s.lines.of[owner[K]{p.id, p.key}]
+	l := s.lines.of[owner[K]{p.hash, p.key}]
 	if l == nil {
 		if s.lines.of == nil {
 			s.lines.of = map[owner[K]]*line{}
 		}
 		l = &line{}
-		s.lines.of[owner[K]{p.id, p.key}] = l
-		s.waiting.Or(bit(p.id))
+		s.lines.of[owner[K]{p.hash, p.key}] = l
+		s.waiting.Or(bit(p.hash))
 	}
 	l.users++
 	return l
@@ -82,13 +82,25 @@ func (s *shard[K]) leave(p *place[K], l *line) {
 	if l.users--; l.users > 0 {
 		return
 	}
-	delete(s.lines.of, owner[K]{p.id, p.key})
+	delete(s.lines.of, owner[K]{p.hash, p.key})
 	for other := range s.lines.of {
-		if bit(other.id) == bit(p.id) {
+		if bit(other.hash) == bit(p.hash) {
 			return
 		}
 	}
-	s.waiting.And(^bit(p.id))
+	s.waiting.And(^bit(p.hash))
+}
+
+// waitAt waits for n events at a place, or returns at once if they are admitted,
+// or there is no place.
+func (l *Limiter[K]) waitAt(ctx context.Context, p *place[K], n int) error {
+	switch l.serveAtOnce(p, n) {
+	case admitted:
+		return nil
+	case full:
+		return l.errFull()
+	}
+	return l.wait(ctx, *p, n)
 }
 
 // serveAtOnce admits n events as if for the first in line, if nobody is.

@@ -3,6 +3,7 @@ package keyed
 import (
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
@@ -17,14 +18,15 @@ type plan struct {
 	number uint8
 	limit  int
 	room   int
-	salt   uint64 // a key has another id under each plan
+	span   time.Duration // for which an admission counts
+	salt   uint64        // a key has another id under each plan
 	word   algorithm.Word
 	record algorithm.Record
 }
 
 func newPlan(a algorithm.Algorithm, number int) *plan {
 	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio: spreads small numbers
-	p := &plan{number: uint8(number), limit: a.Limit(), room: a.Room(), salt: uint64(number) * golden}
+	p := &plan{number: uint8(number), limit: a.Limit(), room: a.Room(), span: a.Span(), salt: uint64(number) * golden}
 	switch a := a.(type) {
 	case algorithm.Word:
 		p.word = a
@@ -45,17 +47,41 @@ func (p *plan) words() int {
 // used is how many events of a decision's limit are used.
 func used(d *ratelimit.Decision) int { return d.Limit - d.Remaining }
 
+// since is the reading of d, or the earliest one at which the state can have
+// been reached of which d tells, if that is later.
+func (p *plan) since(d *ratelimit.Decision) time.Duration {
+	if d.ResetAfter == ratelimit.Never || d.ResetAfter <= p.span {
+		return d.At
+	}
+	return after(d.At, d.ResetAfter-p.span)
+}
+
+// asked is how many events another plan must have left for n to be left of p.
+func (p *plan) asked(n int, other *plan) int { return max(other.limit-p.limit+n, 1) }
+
+// translate puts in terms of p what another plan said of as many events as must
+// be left of it, for n that are refused.
+func (p *plan) translate(d ratelimit.Decision, n int) ratelimit.Decision {
+	d.Allowed = false
+	d.N = n
+	d.Remaining = max(d.Remaining-(d.Limit-p.limit), 0)
+	d.Limit = p.limit
+	d.RetryAfter = max(d.RetryAfter, 1)
+	return d
+}
+
 // With returns a limiter of the same keys under another plan, such as that of
 // those who pay:
 //
 //	free := keyed.MustNew[string](tokenbucket.Config{Limit: 10, Window: time.Minute}, keyed.Options{})
 //	paid, err := free.With(tokenbucket.Config{Limit: 1000, Window: time.Minute})
 //
-// Who asks for a key chooses the plan by choosing the limiter, at no cost. When a
-// key comes under another plan than before, it takes along the events that it
-// has used then, as if they had been admitted at that moment: so a change of plan
-// neither loses them nor gives a fresh burst. A key that has used more than the
-// new limit has used all of it.
+// Who asks for a key chooses the plan by choosing the limiter, at no cost. A key
+// comes under another plan than before when something is admitted under it, and
+// takes along the events that it has used then, as if they had been admitted at
+// that moment: so a change of plan neither loses them nor gives a fresh burst,
+// however often. A key that has used as much as the new limit, or more, is
+// refused until, by the old plan, it has not.
 //
 // The plans of a table have the same algorithm, the same clock, and room for as
 // large a state: a slidingwindow whose counts fit into one word does not go

@@ -33,6 +33,10 @@ func (l *Limiter[K]) decideRecord(p *place[K], n, ahead int, v verb) (ratelimit.
 
 func (l *Limiter[K]) decideRecordAt(p *place[K], now time.Duration, n, ahead int, v verb) (d ratelimit.Decision, _ answer) {
 	s, record := p.shard, l.plan.record
+	possible := n > 0 && n <= l.plan.limit && ahead == 0
+	if !possible {
+		v = peek
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.table.Load()
@@ -49,17 +53,24 @@ func (l *Limiter[K]) decideRecordAt(p *place[K], now time.Duration, n, ahead int
 	}
 	r := s.scratch[:record.Words()]
 	record.Start(r, s.floor)
-	moves := l.inheritRecord(p, r, now, v)
+	other, from := l.elsewhere(p)
+	if other != nil {
+		l.carryRecord(r, other, from, s, now)
+	}
 	d = record.Decide(r, s.heap, now, n, ahead, false)
-	if !moves && d.Allowed && !s.room(l.keys, now) {
+	switch {
+	case other == nil && (d.Allowed || !possible) && !s.room(l.keys, now):
 		s.deny(v)
 		return l.answerFull(p, now, n), full
-	}
-	if v == peek || !moves && (!d.Allowed || n == 0) {
+	case !d.Allowed || v == peek:
 		record.Free(r, s.heap)
+		if other != nil && possible && !d.Allowed {
+			d = other.record.Decide(t.record(from), s.heap, now, l.plan.asked(n, other), 0, false)
+			d = l.plan.translate(d, n)
+		}
 		return d, answerOf(&d)
-	}
-	if moves {
+	case other != nil:
+		s.forget(other, p.in(other))
 		s.room(l.keys, now) // there is: the state that has moved has left its place
 	}
 	i = s.put(p, l.plan, 0)
@@ -79,53 +90,34 @@ func (s *shard[K]) publish(record algorithm.Record, t *table[K], i int, now time
 	}
 }
 
-// inheritRecord is inherit for records: it adds to r what the key has used under
-// another plan. It requires that shard.mu is held.
-func (l *Limiter[K]) inheritRecord(p *place[K], r []uint64, now time.Duration, v verb) (moves bool) {
-	s := p.shard
-	plans := l.keys.plans()
-	if len(plans) == 1 {
-		return false
+// carryRecord is carry for records: it adds to r what was used of the state in a
+// slot. It requires that mu is held.
+func (l *Limiter[K]) carryRecord(r []uint64, other *plan, i int, s *shard[K], now time.Duration) {
+	old := s.table.Load().record(i)
+	d := other.record.Decide(old, s.heap, now, 0, 0, false)
+	at := other.since(&d)
+	if at > now {
+		d = other.record.Decide(old, s.heap, at, 0, 0, false)
 	}
-	t := s.table.Load()
-	for _, other := range plans {
-		if other == l.plan {
-			continue
-		}
-		i := t.find(p.in(other).id, p.key)
-		if i < 0 || t.word(i) == forgotten {
-			continue
-		}
-		d := other.record.Decide(t.record(i), s.heap, now, 0, 0, false)
-		if v != peek {
-			s.forget(other, p.in(other))
-		}
-		if n := min(used(&d), l.plan.limit); n > 0 {
-			l.plan.record.Decide(r, s.heap, max(now, s.floor), n, 0, true)
-		}
-		return true
+	if n := min(used(&d), l.plan.limit); n > 0 {
+		l.plan.record.Decide(r, s.heap, max(at, s.floor), n, 0, true)
 	}
-	return false
 }
 
-func (l *Limiter[K]) refundRecord(plan *plan, p *place[K], d ratelimit.Decision) bool {
-	s := p.shard
+func (l *Limiter[K]) refundRecord(p *place[K], d ratelimit.Decision) {
+	s, record := p.shard, l.plan.record
 	s.mu.Lock()
 	t := s.table.Load()
 	i := t.find(p.id, p.key)
 	if i < 0 || t.word(i) == forgotten {
 		s.mu.Unlock()
-		return false
+		return
 	}
-	now := l.clock.Now()
-	plan.record.Refund(t.record(i), s.heap, d)
-	s.publish(plan.record, t, i, now)
-	if plan.record.Fresh(t.record(i), s.heap, now) {
-		s.free()
-	}
+	record.Refund(t.record(i), s.heap, d)
+	s.publish(record, t, i, l.clock.Now())
+	s.free()
 	s.mu.Unlock()
 	s.wake(p)
-	return true
 }
 
 func answerOf(d *ratelimit.Decision) answer {

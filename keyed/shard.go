@@ -45,6 +45,7 @@ func newKeys[K comparable](first *plan, o Options) *keys[K] {
 			ks.shards[i].most++
 		}
 		ks.shards[i].table.Store(none)
+		ks.shards[i].sharedAt.Store(math.MinInt64)
 	}
 	ks.overflow.most = maxPlans
 	ks.overflow.table.Store(none)
@@ -71,8 +72,9 @@ type shard[K comparable] struct {
 	inUse    int           // slots of the table that are in use
 	renewals int64         // how many tables there have been
 	kept     atomic.Int32  // keys; written with mu held
-	freed    atomic.Int32  // keys that were made as good as new since there was a new table
+	freed    atomic.Int32  // refunds since there was a new table: so many keys may end earlier than next knows
 	denied   atomic.Int64  // how many decisions found no place
+	sharedAt atomic.Int64  // the latest reading at which the shared limiter admitted what may be refunded
 
 	scratch [3]uint64 // a record
 }
@@ -94,6 +96,9 @@ func (s *shard[K]) room(ks *keys[K], now time.Duration) bool {
 		return true
 	}
 	s.fullUntil.Store(int64(s.next))
+	if int(s.freed.Load()) >= s.enough() {
+		s.fullUntil.Store(0) // whoever freed a key meanwhile may have come too early to do it
+	}
 	return false
 }
 
@@ -211,7 +216,8 @@ func (s *shard[K]) put(p *place[K], plan *plan, word uint64) (i int) {
 	return i
 }
 
-// free counts a key that was made as good as new.
+// free counts a refund: it may have made a key as good as new, now or for a
+// reading that is earlier than it would have been.
 func (s *shard[K]) free() {
 	if int(s.freed.Add(1)) >= s.enough() && s.fullUntil.Load() != 0 {
 		s.fullUntil.Store(0)
@@ -230,6 +236,16 @@ func (s *shard[K]) forget(p *plan, at *place[K]) {
 	}
 	s.kept.Add(-1)
 	s.fullUntil.Store(0)
+}
+
+// hasShared notes that the shared limiter has admitted what may be refunded.
+func (s *shard[K]) hasShared(at time.Duration) {
+	for {
+		latest := s.sharedAt.Load()
+		if int64(at) <= latest || s.sharedAt.CompareAndSwap(latest, int64(at)) {
+			return
+		}
+	}
 }
 
 // moved waits until the states that are frozen have been moved.

@@ -43,6 +43,8 @@ func (r *recordRule) Limit() int { return r.limit }
 
 func (r *recordRule) Room() int { return 0 }
 
+func (r *recordRule) Span() time.Duration { return r.window }
+
 func (r *recordRule) Words() int { return 2 }
 
 func (r *recordRule) Start(record []uint64, now time.Duration) {

@@ -51,6 +51,9 @@ func (r *rule) Limit() int { return int(r.limit) }
 
 func (r *rule) Room() int { return 0 }
 
+// Span is of an admission at the beginning of a window.
+func (r *rule) Span() time.Duration { return 2 * time.Duration(r.grid.Width()) }
+
 // next is the decision: whether there is room for n events at now, and the
 // state after it.
 func (r *rule) next(s counts, now time.Duration, n int) (next counts, ok bool) {

@@ -42,6 +42,9 @@ func (r *rule) Limit() int { return r.burst }
 
 func (r *rule) Room() int { return 0 }
 
+// Span is the time in which a whole burst flows in.
+func (r *rule) Span() time.Duration { return r.meter.Until(0, r.meter.Size()) }
+
 func (r *rule) Start(now time.Duration) uint64 { return r.meter.At(now) }
 
 func (r *rule) Fresh(tat uint64, now time.Duration) bool { return tat <= r.meter.At(now) }

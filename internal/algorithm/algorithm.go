@@ -16,6 +16,10 @@ type Algorithm interface {
 
 	// Room is the number of events that there may be in line; 0 means any.
 	Room() int
+
+	// Span is the longest time after an admission for which it counts, or
+	// longer; ratelimit.Never if that is beyond the clock's range.
+	Span() time.Duration
 }
 
 // Word is an algorithm whose state is one word. No valid word is [Reserved] or
