@@ -65,7 +65,9 @@ func (l *Limiter[K]) take(p *place[K], n int, ahead algorithm.Line, v verb) (rat
 		d := other.word.Answer(word, now, l.plan.asked(n, other), algorithm.Line{}, false)
 		return l.plan.translate(d, n), refused
 	}
-	return l.plan.word.Answer(word, now, n, ahead, answer == admitted && asked == n), answer
+	// None are admitted also at a reading so late that nothing conforms.
+	ok := n == 0 || answer == admitted && asked == n
+	return l.plan.word.Answer(word, now, n, ahead, ok), answer
 }
 
 // serve takes n events for the first in line. Otherwise it tells the wait after
@@ -109,7 +111,7 @@ func (l *Limiter[K]) decide(p *place[K], n int, v verb) (word uint64, now time.D
 		answer := again
 		cell := p.shard.cell(p)
 		if cell == nil {
-			if int64(now) < p.shard.fullUntil.Load() && len(l.keys.plans()) == 1 {
+			if int64(max(now, 0)) < p.shard.fullUntil.Load() && len(l.keys.plans()) == 1 {
 				p.shard.deny(v)
 				return 0, now, full
 			}
@@ -172,6 +174,9 @@ func (l *Limiter[K]) insert(p *place[K], now time.Duration, n int, v verb) (word
 		word = l.carry(word, other, old, now, s.floor)
 	}
 	next, ok := l.next(word, now, n, v)
+	if n == 0 {
+		next, ok = word, true // also at a reading so late that nothing conforms
+	}
 	switch {
 	case !ok && other != nil:
 		p.under = other

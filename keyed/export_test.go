@@ -29,6 +29,13 @@ func (l *Limiter[K]) Floor(k K) time.Duration {
 	return p.shard.floor
 }
 
+// SharedFloor is Floor for the limiter that keys without a place share.
+func (l *Limiter[K]) SharedFloor() time.Duration {
+	l.keys.overflow.mu.Lock()
+	defer l.keys.overflow.mu.Unlock()
+	return l.keys.overflow.floor
+}
+
 // Renew makes the part of the table anew in which the key is.
 func (l *Limiter[K]) Renew(k K) {
 	p := l.placeOf(k)

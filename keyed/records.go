@@ -65,7 +65,10 @@ func (l *Limiter[K]) decideRecordAt(p *place[K], now time.Duration, n, ahead int
 	case !d.Allowed || v == peek:
 		record.Free(r, s.heap)
 		if other != nil && possible && !d.Allowed {
-			d = other.record.Decide(t.record(from), s.heap, now, l.plan.asked(n, other), 0, false)
+			if d = other.record.Decide(t.record(from), s.heap, now, l.plan.asked(n, other), 0, false); d.Allowed {
+				// It is only the beginning that is too late, so d is of none.
+				d = other.record.Decide(t.record(from), s.heap, now, 0, 0, false)
+			}
 			d = l.plan.translate(d, n)
 		}
 		return d, answerOf(&d)

@@ -60,7 +60,7 @@ type shard[K comparable] struct {
 	// What every decision reads.
 	table     atomic.Pointer[table[K]] // written with mu held
 	waiting   atomic.Uint64            // a bit for each line of those who wait; see lines
-	fullUntil atomic.Int64             // a clock reading before which no new key finds a place
+	fullUntil atomic.Int64             // a clock reading before which no new key finds a place; 0 if one may
 	_         [40]byte                 // what is written often is in another cache line
 
 	mu       sync.Mutex

@@ -75,7 +75,7 @@ func (r *recordRule) Decide(record []uint64, h *algorithm.Heap, now time.Duratio
 	default:
 		d.Remaining = r.limit - used
 		if used > 0 {
-			d.ResetAfter = span.Wait(now, uint64(g.latest+r.window))
+			d.ResetAfter = span.Wait(now, uint64(g.newestAt()+r.window))
 		}
 	}
 	if n == 0 {
