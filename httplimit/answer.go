@@ -64,9 +64,9 @@ func Answer(w http.ResponseWriter, r *http.Request, res Result) {
 	w.Write(b)
 }
 
-// wantsProblem reports whether a client would rather have JSON than text. Of
-// two that it likes as much it gets the one that it names, and text if it names
-// neither.
+// wantsProblem reports whether a client would rather have JSON than text. If it
+// likes both as much, it gets the one that it names more closely, JSON if it
+// names both, and text if it names neither.
 func wantsProblem(accept []string) bool {
 	var problem, text preference
 	for _, line := range accept {
@@ -78,21 +78,23 @@ func wantsProblem(accept []string) bool {
 				continue
 			}
 			problem.see(name, q, "application/problem+json", "application/json", "application/*", "*/*")
-			text.see(name, q, "text/plain", "text/plain", "text/*", "*/*")
+			text.see(name, q, "text/plain", "text/*", "*/*")
 		}
 	}
 	if problem.q != text.q {
 		return problem.q > text.q
 	}
-	return problem.q > 0 && problem.rank > text.rank
+	return problem.q > 0 && problem.rank > anything && problem.rank >= text.rank
 }
 
 // preference is a client's quality value for what it may be sent, by the media
 // range that names it most closely.
 type preference struct {
 	q    int // in thousandths
-	rank int // of that media range: 0 if there was none
+	rank int // of that media range, higher if closer: 0 if there was none
 }
+
+const anything = 1 // the rank of */*
 
 // see takes note of a media range, if it is one of those, closest first.
 func (p *preference) see(name string, q int, ranges ...string) {

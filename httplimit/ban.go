@@ -47,30 +47,29 @@ func (b *ban) reset(ctx context.Context, k key) error {
 	return errors.Join(b.refusals.reset(ctx, k), b.bans.reset(ctx, k))
 }
 
-// banned is the decision whether the request's sender is banned. It is allowed
-// if not.
-func (q *request) banned() (ratelimit.Decision, error) {
-	d, err := q.ban.bans.peek(q.Context(), q.sender(), 1)
-	if err == nil || q.Context().Err() != nil {
+// banned is the decision whether somebody is banned. It is allowed if not.
+func (v *visit) banned(k key) (ratelimit.Decision, error) {
+	d, err := v.ban.bans.peek(v.Context, k, 1)
+	if err == nil || v.Context.Err() != nil {
 		return d, err
 	}
-	q.logFailure(q.Context(), err)
-	if q.config.AdmitOnError {
+	v.logFailure(v.Context, err)
+	if v.config.AdmitOnError {
 		return ratelimit.Decision{Allowed: true}, nil
 	}
 	return d, err
 }
 
-// countRefusal bans the request's sender if this refusal is one too many.
-func (q *request) countRefusal() {
-	ctx, k := context.WithoutCancel(q.Context()), q.sender()
-	d, err := q.ban.refusals.take(ctx, k, 1)
+// countRefusal bans somebody if this refusal is one too many.
+func (v *visit) countRefusal(k key) {
+	ctx := context.WithoutCancel(v.Context)
+	d, err := v.ban.refusals.take(ctx, k, 1)
 	if err == nil && !d.Allowed {
-		if d, err = q.ban.bans.take(ctx, k, 1); d.Allowed {
-			q.logBan(k)
+		if d, err = v.ban.bans.take(ctx, k, 1); err == nil && d.Allowed {
+			v.logBan(k)
 		}
 	}
 	if err != nil {
-		q.logFailure(ctx, err)
+		v.logFailure(ctx, err)
 	}
 }

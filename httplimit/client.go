@@ -125,8 +125,32 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-// key is whom a request is counted for.
-func (cs *clients) key(r *http.Request) key { return addrKey(cs.group(cs.addr(r))) }
+// sender is whom a request comes from.
+type sender struct {
+	limiter *Limiter
+	request *http.Request
+
+	address key // once it has been asked for
+	known   bool
+}
+
+// key is who the request is counted for by a limit with its own Key function,
+// or nil.
+func (s *sender) key(own func(*http.Request) string) key {
+	if own == nil {
+		own = s.limiter.config.Key
+	}
+	if own != nil {
+		if text := own(s.request); text != "" {
+			return textKey(text)
+		}
+	}
+	if !s.known {
+		clients := s.limiter.clients
+		s.address, s.known = addrKey(clients.group(clients.addr(s.request))), true
+	}
+	return s.address
+}
 
 // group is the prefix that stands for an address. Of what is no address it is
 // none.

@@ -147,8 +147,9 @@ type Limit struct {
 	Plans map[string]string
 
 	// MaxWait, if not 0, holds back a request that this limit would refuse, if
-	// it can be admitted within that time: up to an hour. Requests wait in line
-	// for each key, and are served in order of arrival.
+	// it can be admitted in less than that time: up to an hour. Requests wait
+	// in line for each key, and are served in order of arrival. A request for
+	// which Config.MaxWaiting leaves no room is refused.
 	MaxWait time.Duration
 }
 

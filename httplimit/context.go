@@ -2,25 +2,24 @@ package httplimit
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/ratekeep/ratelimit"
 )
 
 // Result is what became of a request.
 type Result struct {
-	// Decision is that of the limit closest to exhaustion. A Limiter that found
-	// somebody banned has a RetryAfter until the end of the ban.
+	// Decision is that of the limit closest to exhaustion, or that of a ban,
+	// which ends after RetryAfter.
 	ratelimit.Decision
 
 	Route  string // the key in Config.Routes or else the pattern; "" if not known
-	Limit  string // the name of the limit that decided
+	Limit  string // the name of the limit that decided, or "ban"
 	Banned bool   // the Config's Ban refused
 	DryRun bool   // the request is let through whatever the Decision
 	Err    error  // of the Store that did not decide; there is no Decision then
 
 	key  key
-	rate *rate // nil for a ban
+	rate *rate
 }
 
 // Key is who the request was counted for: what the Key function returned, or
@@ -35,22 +34,18 @@ func FromContext(ctx context.Context) (res Result, ok bool) {
 	if !ok {
 		return Result{}, false
 	}
-	res = v.nearest.result()
-	res.Route, res.DryRun = v.route.name, v.limiter.config.DryRun
-	return res, true
+	return v.result(), true
 }
 
-// visit is the context of a request that was let through. It is all that is
-// allocated for one, but for the copy of the request that carries it.
-type visit struct {
-	context.Context
-	limiter *Limiter
-	route   *route
-	outer   *visit
-	charges []charge
-	nearest *charge // to exhaustion; maybe one of outer's
-	one     [1]charge
-	fields  fields
+func (v *visit) result() Result {
+	c := v.nearest
+	res := Result{Route: v.route.name, Limit: c.rate.name, DryRun: v.config.DryRun, key: c.key, rate: c.rate}
+	if c.failed {
+		res.Err = v.failure
+	} else {
+		res.Decision = c.decision
+	}
+	return res
 }
 
 type visitKey struct{}
@@ -62,31 +57,9 @@ func (v *visit) Value(key any) any {
 	case visitKey:
 		return v
 	case *Limiter:
-		if key == v.limiter {
+		if key == v.Limiter {
 			return v
 		}
 	}
 	return v.Context.Value(key)
-}
-
-// undo gives back all that was taken for the request, because it was refused
-// further in.
-func (v *visit) undo() {
-	for ; v != nil; v = v.outer {
-		v.limiter.refund(v.Context, v.charges)
-	}
-}
-
-// settle gives back what was taken by limits that do not count the response.
-func (v *visit) settle(r *http.Request, rec *recorder, returned bool) {
-	if !returned {
-		return // the handler panicked: nobody knows what came of the request, so it counts
-	}
-	resp := Response{Request: r, Status: rec.finalStatus(), Header: rec.Header()}
-	for i := range v.charges {
-		c := &v.charges[i]
-		if c.taken && c.limit.given.CountWhen != nil && !c.limit.given.CountWhen(resp) {
-			v.limiter.refund(v.Context, v.charges[i:i+1])
-		}
-	}
 }

@@ -3,6 +3,7 @@ package httplimit
 import (
 	"context"
 	"log/slog"
+	"net/http"
 )
 
 // The messages of the events that a Config's Logger is sent.
@@ -12,13 +13,13 @@ const (
 	eventFailed  = "rate limit store failed"
 )
 
-func (q *request) logRefusal(res *Result) {
-	log, ctx := q.config.Logger, q.Context()
+func (v *visit) logRefusal(r *http.Request, res *Result) {
+	log, ctx := v.config.Logger, v.Context
 	if log == nil || !log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, eventRefused,
-		slog.String("method", q.Method),
+		slog.String("method", r.Method),
 		slog.String("route", res.Route),
 		slog.String("limit", res.Limit),
 		slog.String("key", res.Key()),
@@ -27,15 +28,15 @@ func (q *request) logRefusal(res *Result) {
 		slog.Bool("dry_run", res.DryRun))
 }
 
-func (q *request) logBan(k key) {
-	log, ctx := q.config.Logger, q.Context()
+func (v *visit) logBan(k key) {
+	log, ctx := v.config.Logger, v.Context
 	if log == nil {
 		return
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, eventBanned,
 		slog.String("key", k.who()),
-		slog.Duration("for", q.ban.bans.Window),
-		slog.Bool("dry_run", q.config.DryRun))
+		slog.Duration("for", v.ban.bans.Window),
+		slog.Bool("dry_run", v.config.DryRun))
 }
 
 func (l *Limiter) logFailure(ctx context.Context, err error) {

@@ -23,85 +23,68 @@ const (
 // fields has room for the values of a response's header fields, which are
 // allocated together.
 type fields struct {
-	values [3]string
-	digits [2][20]byte // as many as an int64 has
+	values [4]string
+	digits [3][20]byte // as many as an int64 has
 }
 
-// number puts a number where it need not be allocated.
-func (f *fields) number(i int, n int64) string {
+// number makes a number the one value of a field.
+func (f *fields) number(i int, n int64) []string {
 	b := strconv.AppendInt(f.digits[i][:0], n, 10)
 	// Nothing writes there again: each number of a response is made once.
-	return unsafe.String(&b[0], len(b))
+	return f.text(i, unsafe.String(&b[0], len(b)))
 }
 
-// value makes s the one value of a field. What is appended to that does not end
+// text makes s the one value of a field. What is appended to that does not end
 // up in the next.
-func (f *fields) value(i int, s string) []string {
+func (f *fields) text(i int, s string) []string {
 	f.values[i] = s
 	return f.values[i : i+1 : i+1]
 }
 
-// set sets the fields that speak of a limit.
-func (l *Limiter) set(h http.Header, f *fields, rt *rate, d *ratelimit.Decision) {
-	if l.config.Headers&(XRateLimitDelta|XRateLimitEpoch) == 0 {
-		return
-	}
-	reset := ceilSeconds(d.ResetAfter)
-	if l.config.Headers&XRateLimitEpoch != 0 {
-		reset = l.unixCeil(d.ResetAfter)
-	}
-	h[headerLimit] = f.value(0, rt.ceiling)
-	h[headerRemaining] = f.value(1, f.number(0, int64(d.Remaining)))
-	h[headerReset] = f.value(2, f.number(1, reset))
-}
-
-// setHeaders sets the fields of a request that is let through.
-func (v *visit) setHeaders(h http.Header) {
-	l, c := v.limiter, v.nearest
-	l.set(h, &v.fields, c.rate, &c.decision)
-	if l.config.Headers&IETFDraft11 == 0 {
-		return
-	}
-	if v.outer == nil && v.route.policy != "" {
-		h[headerPolicy] = []string{v.route.policy}
-	} else {
-		var items []string
-		for ; v != nil; v = v.outer {
-			items = appendPolicies(items, v.charges)
+// setHeaders sets the fields that speak of a limit.
+func (v *visit) setHeaders(h http.Header, rt *rate, d *ratelimit.Decision) {
+	which := v.config.Headers
+	if which&(XRateLimitDelta|XRateLimitEpoch) != 0 {
+		reset := ceilSeconds(d.ResetAfter)
+		if which&XRateLimitEpoch != 0 {
+			reset = v.unixCeil(d.ResetAfter)
 		}
-		h[headerPolicy] = []string{strings.Join(items, ", ")}
+		h[headerRemaining] = v.fields.number(0, int64(d.Remaining))
+		h[headerReset] = v.fields.number(1, reset)
+		h[headerLimit] = v.fields.text(3, rt.ceiling)
 	}
-	h[headerRateLimit] = []string{c.rate.rateLimit(c.decision.Remaining, c.decision.ResetAfter)}
+	if which&IETFDraft11 != 0 {
+		policy := v.route.policy
+		if policy == "" || v.outer != nil {
+			policy = strings.Join(v.policies(), ", ")
+		}
+		t := d.ResetAfter
+		if !d.Allowed {
+			t = d.RetryAfter
+		}
+		h[headerPolicy] = []string{policy}
+		h[headerRateLimit] = []string{rt.rateLimit(d.Remaining, t)}
+	}
 }
 
 // setRefusalHeaders sets the fields of a request that is refused.
-func (q *request) setRefusalHeaders(h http.Header, res Result) {
-	// A client that has never to come back is not told when.
+func (v *visit) setRefusalHeaders(h http.Header, res *Result) {
+	// Whoever need never come back is not told when.
 	if res.RetryAfter != ratelimit.Never {
-		h[headerRetry] = []string{strconv.FormatInt(max(ceilSeconds(res.RetryAfter), 1), 10)}
+		h[headerRetry] = v.fields.number(2, max(ceilSeconds(res.RetryAfter), 1))
 	}
-	if res.rate == nil {
-		return
+	if !res.Banned {
+		v.setHeaders(h, res.rate, &res.Decision)
 	}
-	q.set(h, new(fields), res.rate, &res.Decision)
-	if q.config.Headers&IETFDraft11 == 0 {
-		return
-	}
-	policy := q.route.policy
-	if q.outer != nil || policy == "" {
-		items := appendPolicies(nil, q.charges)
-		for v := q.outer; v != nil; v = v.outer {
-			items = appendPolicies(items, v.charges)
-		}
-		policy = strings.Join(items, ", ")
-	}
-	h[headerPolicy] = []string{policy}
-	h[headerRateLimit] = []string{res.rate.rateLimit(res.Remaining, res.RetryAfter)}
 }
 
-func appendPolicies(items []string, charges []charge) []string {
-	for i := range charges {
-		items = append(items, charges[i].rate.policy)
+// policies are the items of RateLimit-Policy for the limits that apply to the
+// request.
+func (v *visit) policies() (items []string) {
+	for ; v != nil; v = v.outer {
+		for i := range v.charges {
+			items = append(items, v.charges[i].rate.policy)
+		}
 	}
 	return items
 }

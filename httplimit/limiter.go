@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +32,7 @@ type Limiter struct {
 	defaults []*limit          // Config.Defaults and Config.Application
 	learned  learned
 
-	line lines
+	lines lines
 }
 
 // route is a Route as requests meet it.
@@ -113,7 +114,7 @@ func (l *Limiter) Reset(ctx context.Context, name string) error {
 			for _, m := range rt.limits {
 				for _, s := range m.scopes(rt) {
 					errs = append(errs, m.reset(ctx, k.in(s)))
-					l.line.wake(m, k.in(s))
+					l.lines.wake(lineKey{m.usual, k.in(s)})
 				}
 			}
 		}
@@ -144,7 +145,7 @@ func newLimiter(c Config) (*Limiter, error) {
 		return nil, err
 	}
 	l := &Limiter{config: c, routes: make(map[string]*route)}
-	l.line.room = c.MaxWaiting
+	l.lines.room = c.MaxWaiting
 	var err error
 	if l.clients, err = newClients(c.Client); err != nil {
 		return nil, fmt.Errorf("Client.%w", err)
@@ -339,12 +340,16 @@ func (l *Limiter) allRoutes() []*route {
 func register(mux *http.ServeMux, pattern string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
+			err = errors.New(registered.ReplaceAllString(fmt.Sprint(p), ""))
 		}
 	}()
 	mux.Handle(pattern, http.NotFoundHandler())
 	return nil
 }
+
+// registered is what such a panic says of where a pattern comes from, which here
+// is always the line above.
+var registered = regexp.MustCompile(` \(registered at [^)]*\)`)
 
 // methodScopes are a scope for each method that there is by RFC 9110 and 5789,
 // and one for what else clients think of.

@@ -7,50 +7,20 @@ import (
 	"github.com/ratekeep/ratelimit"
 )
 
-// serve lets a request on a route through to next, or refuses it.
-func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handler, rt *route) {
-	if rt.exempt {
-		next.ServeHTTP(w, r)
-		return
-	}
-	var room [2]charge // on the stack, for as long as the request may yet be refused
-	q := request{Limiter: l, Request: r, route: rt, charges: room[:0]}
-	q.outer, _ = r.Context().Value(l).(*visit)
-
-	if l.ban != nil && q.outer == nil {
-		if d, err := q.banned(); err != nil {
-			q.fail(w, err)
-			return
-		} else if !d.Allowed && !q.refuse(w, Result{Decision: d, Limit: l.ban.bans.name, Banned: true, key: q.sender()}) {
-			return
-		}
-	}
-	q.collect()
-	if len(q.charges) == 0 {
-		next.ServeHTTP(w, r)
-		return
-	}
-	decisive, err := q.decide()
-	if err != nil {
-		q.fail(w, err)
-		return
-	}
-	if c := &q.charges[decisive]; c.refused() && !q.refuse(w, c.result()) {
-		return
-	}
-	q.admit(w, next, decisive)
-}
-
-// request is a request while it is decided on.
-type request struct {
+// visit is one request at one middleware, and the context of the request if it
+// is let through. It is all that is allocated for that, but for the copy of the
+// request that carries it.
+type visit struct {
+	context.Context
 	*Limiter
-	*http.Request
 	route   *route
-	outer   *visit // of the same Limiter's middleware further out; nil for none
+	outer   *visit // at the same Limiter's middleware further out; nil for none
 	charges []charge
+	nearest *charge // to exhaustion; maybe one of outer's
+	failure error   // of the last Store that failed, if that is no reason to refuse
 
-	client     key // the address, once it has been asked for
-	haveClient bool
+	one    [1]charge // where charges begins
+	fields fields
 }
 
 // charge is one limit's part in a request.
@@ -61,48 +31,73 @@ type charge struct {
 	n        int                // what the request costs
 	decision ratelimit.Decision // of the limit
 	taken    bool               // as decided, and not given back
-	err      error              // of a Store that did not decide, if that is no reason to refuse
+	failed   bool               // the Store did not decide, and is passed over
 }
 
-func (c *charge) refused() bool { return c.err == nil && !c.decision.Allowed }
+func (c *charge) refused() bool { return !c.decision.Allowed && !c.failed }
 
-func (c *charge) result() Result {
-	if c.err != nil {
-		return Result{Err: c.err, Limit: c.rate.name, key: c.key}
+// serve lets a request on a route through to next, or refuses it.
+func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handler, rt *route) {
+	if rt.exempt {
+		next.ServeHTTP(w, r)
+		return
 	}
-	return Result{Decision: c.decision, Limit: c.rate.name, key: c.key, rate: c.rate}
+	v := &visit{Context: r.Context(), Limiter: l, route: rt}
+	v.charges = v.one[:0]
+	v.outer, _ = v.Context.Value(l).(*visit)
+	from := sender{limiter: l, request: r}
+
+	if l.ban != nil && v.outer == nil {
+		d, err := v.banned(from.key(nil))
+		if err != nil {
+			v.fail(w, r, err)
+			return
+		}
+		if !d.Allowed && !v.refuse(w, r, Result{Decision: d, Banned: true, key: from.key(nil), rate: l.ban.bans}) {
+			return
+		}
+	}
+	v.collect(r, &from)
+	if len(v.charges) == 0 {
+		next.ServeHTTP(w, r)
+		return
+	}
+	if err := v.decide(); err != nil {
+		v.fail(w, r, err)
+		return
+	}
+	if v.nearest.refused() {
+		if l.ban != nil {
+			v.countRefusal(from.key(nil))
+		}
+		if !v.refuse(w, r, v.result()) {
+			return
+		}
+	}
+	v.admit(w, r, next)
 }
 
-// collect finds the limits that apply to the request, and that have not been
-// charged for it further out.
-func (q *request) collect() {
-	for _, m := range q.route.limits {
-		if q.charged(m) || m.given.ExemptWhen != nil && m.given.ExemptWhen(q.Request) {
+// collect finds the limits that apply to the request, and that it has not been
+// charged for further out.
+func (v *visit) collect(r *http.Request, from *sender) {
+	for _, m := range v.route.limits {
+		if v.charged(m) || m.given.ExemptWhen != nil && m.given.ExemptWhen(r) {
 			continue
 		}
-		q.charges = append(q.charges, charge{limit: m, rate: m.rateOf(q.Request), n: 1})
-		c := &q.charges[len(q.charges)-1]
-		if m.given.Key != nil {
-			c.key = q.keyBy(m.given.Key)
-		} else {
-			c.key = q.sender()
-		}
-		c.key.scope = m.scopeOf(q.route, q.Request)
+		v.charges = append(v.charges, charge{limit: m, rate: m.rateOf(r), n: 1})
+		c := &v.charges[len(v.charges)-1]
+		c.key = from.key(m.given.Key)
+		c.key.scope = m.scopeOf(v.route, r)
 		if m.given.Cost != nil {
-			c.n = m.given.Cost(q.Request)
+			c.n = m.given.Cost(r)
 		}
 	}
 }
 
 // charged reports whether the limit has its charge. The limits of one Scope are
 // one limit.
-func (q *request) charged(m *limit) bool {
-	for i := range q.charges {
-		if q.charges[i].limit.usual == m.usual {
-			return true
-		}
-	}
-	for v := q.outer; v != nil; v = v.outer {
+func (v *visit) charged(m *limit) bool {
+	for ; v != nil; v = v.outer {
 		for i := range v.charges {
 			if v.charges[i].limit.usual == m.usual {
 				return true
@@ -112,201 +107,189 @@ func (q *request) charged(m *limit) bool {
 	return false
 }
 
-// sender is who the request is counted for, unless a limit says otherwise.
-func (q *request) sender() key {
-	if q.config.Key != nil {
-		return q.keyBy(q.config.Key)
-	}
-	return q.address()
-}
-
-func (q *request) keyBy(f func(*http.Request) string) key {
-	if text := f(q.Request); text != "" {
-		return textKey(text)
-	}
-	return q.address()
-}
-
-func (q *request) address() key {
-	if !q.haveClient {
-		q.client, q.haveClient = q.clients.key(q.Request), true
-	}
-	return q.client
-}
-
 // decide charges all limits, or none of them, after a wait if that is allowed.
-// It returns which of them decides.
-func (q *request) decide() (decisive int, err error) {
-	if !q.line.empty() && !q.config.DryRun {
-		if at := q.line.busy(q.charges); at >= 0 {
-			return q.waitBehind(at)
+func (v *visit) decide() (err error) {
+	if !v.lines.empty() && !v.config.DryRun {
+		if c := v.lines.busy(v.charges); c != nil {
+			return v.waitBehind(c)
 		}
 	}
-	decisive, err = takeAll(q.Context(), q.Limiter, q.charges)
-	if err != nil || q.config.DryRun || !mayWait(q.charges) {
-		return decisive, err
+	err = v.takeAll(v.Context)
+	if err != nil || v.config.DryRun || !v.mayWait() {
+		return err
 	}
-	return q.wait(decisive)
+	return v.wait(v.nearest)
 }
 
 // takeAll charges all limits, or none if one of them refuses or fails. It
-// returns which of them decides: the one that refuses the longest, else the one
-// with the least remaining.
-func takeAll(ctx context.Context, l *Limiter, charges []charge) (decisive int, err error) {
-	if len(charges) > 1 {
-		if err := peekAll(ctx, l, charges); err != nil {
-			return 0, err
-		}
-		if decisive := mostDecisive(charges); charges[decisive].refused() {
-			return decisive, nil
-		}
-	}
-	for i := range charges {
-		c := &charges[i]
-		if c.err != nil {
-			continue // Peek failed already
-		}
-		d, err := c.rate.take(ctx, c.key, c.n)
-		if err = l.pass(ctx, c, err); err != nil {
-			l.refund(ctx, charges)
-			return i, err
-		}
-		c.decision, c.taken = d, d.Allowed && c.err == nil
-		if c.refused() {
-			l.refund(ctx, charges)
-			return i, nil
-		}
-	}
-	return mostDecisive(charges), nil
-}
-
-// peekAll asks all limits, and takes from none.
-func peekAll(ctx context.Context, l *Limiter, charges []charge) error {
-	for i := range charges {
-		c := &charges[i]
-		d, err := c.rate.peek(ctx, c.key, c.n)
-		if err = l.pass(ctx, c, err); err != nil {
+// finds the nearest: the one that refuses the longest, else the one with the
+// least remaining.
+func (v *visit) takeAll(ctx context.Context) error {
+	if len(v.charges) > 1 {
+		if err := v.peekAll(ctx); err != nil || v.nearest.refused() {
 			return err
 		}
-		c.decision = d
 	}
+	for i := range v.charges {
+		c := &v.charges[i]
+		if c.failed {
+			continue // it did so when it was asked to Peek
+		}
+		d, err := c.rate.take(ctx, c.key, c.n)
+		c.decision, c.taken = d, d.Allowed && err == nil
+		if err = v.pass(ctx, c, err); err != nil || c.refused() {
+			v.nearest = c
+			v.undo()
+			return err
+		}
+	}
+	v.nearest = nearest(v.charges)
 	return nil
 }
 
-// mostDecisive is the charge that a client is told of.
-func mostDecisive(charges []charge) int {
-	best := 0
-	for i := range charges[1:] {
-		if before(&charges[i+1], &charges[best]) {
-			best = i + 1
+// peekAll asks all limits, and takes from none.
+func (v *visit) peekAll(ctx context.Context) (err error) {
+	for i := range v.charges {
+		c := &v.charges[i]
+		c.decision, err = c.rate.peek(ctx, c.key, c.n)
+		if err = v.pass(ctx, c, err); err != nil {
+			return err
 		}
 	}
-	return best
-}
-
-// before reports whether a decides, rather than b.
-func before(a, b *charge) bool {
-	switch {
-	case a.err != nil || b.err != nil:
-		return a.err == nil
-	case a.decision.Allowed != b.decision.Allowed:
-		return b.decision.Allowed
-	case a.decision.Allowed:
-		return a.decision.Remaining < b.decision.Remaining
-	}
-	return a.decision.RetryAfter > b.decision.RetryAfter
+	v.nearest = nearest(v.charges)
+	return nil
 }
 
 // pass is what becomes of a Store's error: nil if the request goes on without
 // that Store.
-func (l *Limiter) pass(ctx context.Context, c *charge, err error) error {
-	c.err = nil
-	if err == nil {
+func (v *visit) pass(ctx context.Context, c *charge, err error) error {
+	c.failed = false
+	switch {
+	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return ctx.Err() // nobody waits any more, and no Store has failed
 	}
-	if ctx.Err() != nil {
-		return ctx.Err() // the client has gone, and no Store has failed
+	v.logFailure(ctx, err)
+	if !v.config.AdmitOnError {
+		return err
 	}
-	l.logFailure(ctx, err)
-	if l.config.AdmitOnError {
-		c.err = err
-		return nil
-	}
-	return err
+	c.failed, v.failure = true, err
+	return nil
 }
 
-// refund gives back what the charges took.
-func (l *Limiter) refund(ctx context.Context, charges []charge) {
-	for i := range charges {
-		c := &charges[i]
-		if !c.taken {
-			continue
-		}
-		c.taken = false
-		// What was taken goes back also if the client has gone.
-		if err := c.rate.refund(context.WithoutCancel(ctx), c.key, c.decision); err != nil {
-			l.logFailure(ctx, err)
-		}
-		l.line.wake(c.limit, c.key)
+// undo gives back what was taken for the request.
+func (v *visit) undo() {
+	for i := range v.charges {
+		v.refund(&v.charges[i])
 	}
+}
+
+func (v *visit) refund(c *charge) {
+	if !c.taken {
+		return
+	}
+	c.taken = false
+	// It is given back also if the client has gone.
+	ctx := context.WithoutCancel(v.Context)
+	if err := c.rate.refund(ctx, c.key, c.decision); err != nil {
+		v.logFailure(ctx, err)
+	}
+	v.lines.wake(c.line())
+}
+
+// nearest is the charge that a client is told of.
+func nearest(charges []charge) *charge {
+	c := &charges[0]
+	for i := range charges[1:] {
+		if d := &charges[i+1]; d.before(c) {
+			c = d
+		}
+	}
+	return c
+}
+
+// before reports whether c is nearer to exhaustion than d.
+func (c *charge) before(d *charge) bool {
+	switch {
+	case c.failed || d.failed:
+		return d.failed && !c.failed
+	case c.decision.Allowed != d.decision.Allowed:
+		return d.decision.Allowed
+	case c.decision.Allowed:
+		return c.decision.Remaining < d.decision.Remaining
+	}
+	return c.decision.RetryAfter > d.decision.RetryAfter
 }
 
 // admit passes the request on.
-func (q *request) admit(w http.ResponseWriter, next http.Handler, decisive int) {
-	v := &visit{Context: q.Context(), limiter: q.Limiter, route: q.route, outer: q.outer}
-	v.charges = append(v.one[:0], q.charges...)
-	v.nearest = &v.charges[decisive]
-	if q.outer != nil && before(q.outer.nearest, v.nearest) {
-		v.nearest = q.outer.nearest
+func (v *visit) admit(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if v.outer != nil && v.outer.nearest.before(v.nearest) {
+		v.nearest = v.outer.nearest
 	}
-	if !q.config.DryRun && v.nearest.err == nil {
-		v.setHeaders(w.Header())
+	if !v.config.DryRun && !v.nearest.failed {
+		v.setHeaders(w.Header(), v.nearest.rate, &v.nearest.decision)
 	}
-	r := q.Request.WithContext(v)
-	if !q.route.counts {
+	r = r.WithContext(v)
+	if !v.route.counts {
 		next.ServeHTTP(w, r)
 		return
 	}
 	rec := newRecorder(w)
 	returned := false
 	// Deferred, to be done when the handler panics too. The panic goes on.
-	defer func() { v.settle(r, rec, returned) }()
+	defer func() {
+		if returned {
+			v.settle(Response{Request: r, Status: rec.finalStatus(), Header: rec.Header()})
+		}
+		// Else nobody knows what came of the request, so it counts.
+	}()
 	next.ServeHTTP(rec.writer(), r)
 	returned = true
 }
 
+// settle gives back what was taken by limits that do not count the response.
+func (v *visit) settle(resp Response) {
+	for i := range v.charges {
+		c := &v.charges[i]
+		if when := c.limit.given.CountWhen; c.taken && when != nil && !when(resp) {
+			v.refund(c)
+		}
+	}
+}
+
 // refuse answers a request that is not let through. It reports whether it is let
 // through nonetheless.
-func (q *request) refuse(w http.ResponseWriter, res Result) (dry bool) {
-	res.Route, res.DryRun = q.route.name, q.config.DryRun
-	if q.outer != nil && !q.config.DryRun {
-		q.outer.undo()
+func (v *visit) refuse(w http.ResponseWriter, r *http.Request, res Result) (dry bool) {
+	res.Route, res.Limit, res.DryRun = v.route.name, res.rate.name, v.config.DryRun
+	v.logRefusal(r, &res)
+	if v.config.OnRefusal != nil {
+		v.config.OnRefusal(r, res)
 	}
-	if q.ban != nil && !res.Banned {
-		q.countRefusal()
-	}
-	q.logRefusal(&res)
-	if q.config.OnRefusal != nil {
-		q.config.OnRefusal(q.Request, res)
-	}
-	if q.config.DryRun {
+	if v.config.DryRun {
 		return true
 	}
-	q.setRefusalHeaders(w.Header(), res)
-	q.config.Refuse(w, q.Request, res)
+	v.undoOuter()
+	v.setRefusalHeaders(w.Header(), &res)
+	v.config.Refuse(w, r, res)
 	return false
 }
 
 // fail answers a request that a Store could not decide on.
-func (q *request) fail(w http.ResponseWriter, err error) {
-	if q.outer != nil {
-		q.outer.undo()
-	}
-	if q.Context().Err() != nil {
-		// Nobody waits for an answer; but a handler that was left without one
-		// would be taken for a success.
+func (v *visit) fail(w http.ResponseWriter, r *http.Request, err error) {
+	v.undoOuter()
+	if v.Context.Err() != nil {
+		// Nobody waits for an answer; but without one it would be a success.
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	q.config.Refuse(w, q.Request, Result{Route: q.route.name, Err: err})
+	v.config.Refuse(w, r, Result{Route: v.route.name, Err: err})
+}
+
+// undoOuter gives back what was taken further out for a request that is refused
+// here.
+func (v *visit) undoOuter() {
+	for o := v.outer; o != nil; o = o.outer {
+		o.undo()
+	}
 }

@@ -3,7 +3,6 @@ package httplimit
 import (
 	"context"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,16 +33,19 @@ type line struct {
 
 func (ls *lines) empty() bool { return ls.waiting.Load() == 0 }
 
-// busy returns a charge for which somebody waits who came earlier, or -1.
-func (ls *lines) busy(charges []charge) int {
+func (c *charge) line() lineKey { return lineKey{c.limit.usual, c.key} }
+
+// busy returns a charge for which somebody waits who came earlier, or nil.
+func (ls *lines) busy(charges []charge) *charge {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	return slices.IndexFunc(charges, func(c charge) bool {
-		return c.limit.given.MaxWait > 0 && c.n > 0 && ls.lines[c.line()] != nil
-	})
+	for i := range charges {
+		if c := &charges[i]; c.limit.given.MaxWait > 0 && c.n > 0 && ls.lines[c.line()] != nil {
+			return c
+		}
+	}
+	return nil
 }
-
-func (c *charge) line() lineKey { return lineKey{c.limit.usual, c.key} }
 
 // join returns the line of the key, or nil if there is no room.
 func (ls *lines) join(k lineKey) *line {
@@ -75,12 +77,12 @@ func (ls *lines) leave(k lineKey, ln *line) {
 }
 
 // wake makes the first in a line ask again, because something was given back.
-func (ls *lines) wake(m *limit, k key) {
+func (ls *lines) wake(k lineKey) {
 	if ls.empty() {
 		return
 	}
 	ls.mu.Lock()
-	ln := ls.lines[lineKey{m.usual, k}]
+	ln := ls.lines[k]
 	ls.mu.Unlock()
 	if ln != nil {
 		ln.Wake()
@@ -89,9 +91,9 @@ func (ls *lines) wake(m *limit, k key) {
 
 // mayWait reports whether some limits refuse, and each of those would have the
 // request wait for it.
-func mayWait(charges []charge) (may bool) {
-	for i := range charges {
-		c := &charges[i]
+func (v *visit) mayWait() (may bool) {
+	for i := range v.charges {
+		c := &v.charges[i]
 		if !c.refused() {
 			continue
 		}
@@ -104,76 +106,74 @@ func mayWait(charges []charge) (may bool) {
 }
 
 // waitBehind waits in line for a charge that others wait for already.
-func (q *request) waitBehind(at int) (decisive int, err error) {
-	if err := peekAll(q.Context(), q.Limiter, q.charges); err != nil {
-		return at, err
+func (v *visit) waitBehind(c *charge) error {
+	if err := v.peekAll(v.Context); err != nil {
+		return err
 	}
-	d := &q.charges[at].decision
-	d.Allowed, d.RetryAfter = false, max(d.RetryAfter, 1)
-	if !mayWait(q.charges) {
-		return mostDecisive(q.charges), nil
+	if !c.failed {
+		c.refuseFor(c.decision.RetryAfter)
 	}
-	return q.wait(at)
+	v.nearest = nearest(v.charges)
+	if !v.mayWait() {
+		return nil
+	}
+	return v.wait(c)
 }
 
-// wait waits in line for the charge that decides, and returns what decide does.
-func (q *request) wait(decisive int) (int, error) {
-	// Nothing that the line is given may point to q, which would then be
-	// allocated for every request.
-	l, parent, charges := q.Limiter, q.Context(), slices.Clone(q.charges)
-	c := &charges[decisive]
+// refuseFor makes c a refusal, whatever was decided.
+func (c *charge) refuseFor(d time.Duration) {
+	c.failed, c.decision.Allowed, c.decision.RetryAfter = false, false, max(d, 1)
+}
+
+// wait waits in line for a charge that is refused, and returns what decide does.
+func (v *visit) wait(c *charge) error {
 	k := c.line()
-	ln := l.line.join(k)
+	ln := v.lines.join(k)
 	if ln == nil {
-		return decisive, nil
+		return nil
 	}
-	defer l.line.leave(k, ln)
-	ctx, cancel := context.WithTimeout(parent, c.limit.given.MaxWait)
+	defer v.lines.leave(k, ln)
+	ctx, cancel := context.WithTimeout(v.Context, c.limit.given.MaxWait)
 	defer cancel()
 
 	var failure error
 	err := ln.Wait(ctx, fifo.Request{
 		Events: c.n,
 		Serve: func(int) (time.Duration, bool) {
-			if decisive, failure = takeAll(ctx, l, charges); failure != nil {
+			failure = v.takeAll(ctx)
+			switch {
+			case failure != nil:
 				return 0, true // there is nothing to wait for
-			}
-			d := &charges[decisive]
-			if d.refused() && !mayWait(charges) {
+			case v.nearest.refused() && !v.mayWait():
 				return ratelimit.Never, false
 			}
-			return d.decision.RetryAfter, !d.refused()
+			return v.nearest.decision.RetryAfter, !v.nearest.refused()
 		},
 		Delay: func(ahead, n int) time.Duration {
-			c.decision.RetryAfter = c.behind(ahead, n)
+			c.refuseFor(c.behind(ahead, n))
 			return c.decision.RetryAfter
 		},
-		Sleep: l.config.Clock.Sleep,
+		Sleep: v.config.Clock.Sleep,
 	})
-	copy(q.charges, charges)
 	switch {
-	case parent.Err() != nil:
-		if err == nil {
-			l.refund(parent, q.charges)
-		}
-		return decisive, parent.Err()
+	case v.Context.Err() != nil:
+		v.undo()
+		return v.Context.Err()
 	case failure != nil && ctx.Err() == nil:
-		return decisive, failure
+		return failure
 	case failure != nil || err != nil:
-		// Its time is up. Whatever was asked last, nothing has been taken.
-		d := &q.charges[decisive]
-		d.err, d.decision.Allowed, d.decision.RetryAfter = nil, false, max(d.decision.RetryAfter, 1)
+		// The time is up. Whatever was asked last, nothing has been taken.
+		v.nearest.refuseFor(v.nearest.decision.RetryAfter)
 	}
-	return decisive, nil
+	return nil
 }
 
 // behind is a lower bound on the wait of n events with some ahead of them, of
 // which each limit's worth takes a window.
 func (c *charge) behind(ahead, n int) time.Duration {
 	windows := uint64(ahead+n-1) / uint64(max(c.decision.Limit, 1))
-	wait := max(c.decision.RetryAfter, 1)
-	if windows > uint64((math.MaxInt64-wait)/c.rate.Window) {
+	if windows > uint64((math.MaxInt64-c.decision.RetryAfter)/c.rate.Window) {
 		return ratelimit.Never
 	}
-	return wait + time.Duration(windows)*c.rate.Window
+	return c.decision.RetryAfter + time.Duration(windows)*c.rate.Window
 }
