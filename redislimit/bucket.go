@@ -28,9 +28,6 @@ type instant struct {
 }
 
 func newBucket(letter string, limit int, window time.Duration, burst int, burstField string) (*bucket, error) {
-	if err := check(limit, window, maxLimit); err != nil {
-		return nil, err
-	}
 	if burst == 0 {
 		burst = limit
 	}

@@ -24,15 +24,13 @@ end
 -- events were admitted.
 function refund.whole(key, i)
 	local cost, charged = ARGV[i] + 0, ARGV[i + 2] + 0
-	local tat = tonumber(call('GET', key) or 0)
+	local tat = tonumber(call('GET', key))
+	if not tat then return end
 	-- From then until now, or until the earliest time at which this state was
 	-- reached. What has flowed in since may have been lost to a full bucket.
 	local flowed = math.max(now, tat - ARGV[i + 1]) - charged
-	tat = tat - math.max(cost - math.max(flowed, 0), 0)
-	if tat < now then
-		call('DEL', key)
-	else
-		setWhole(key, tat)
+	if flowed < cost then
+		setWhole(key, tat - cost + math.max(flowed, 0))
 	end
 end
 
@@ -48,7 +46,7 @@ end
 
 local function getParts(key, digits)
 	local state = call('GET', key)
-	if not state then return 0, 0 end
+	if not state then return nil, 0 end
 	return tonumber(string.sub(state, 1, -digits - 1)), tonumber(string.sub(state, -digits))
 end
 
@@ -59,11 +57,11 @@ end
 function decide.parts(key, i)
 	local parts, fill, digits = ARGV[i + 4] + 0, ARGV[i + 5] + 0, ARGV[i + 6] + 0
 	local tat, part = getParts(key, digits)
-	if tat > now + fill + patience * fill then
+	if tat and tat > now + fill + patience * fill then
 		tat, part = now + fill, 0
 		setParts(key, tat, part, digits)
 	end
-	if tat < now then
+	if not tat or tat < now then
 		tat, part = now, 0
 	end
 	local after, afterPart = tat + ARGV[i], part + ARGV[i + 1]
@@ -82,6 +80,7 @@ end
 function refund.parts(key, i)
 	local cost, costPart, parts, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 4] + 0, ARGV[i + 6] + 0
 	local tat, part = getParts(key, digits)
+	if not tat then return end
 	-- The latest of now and of the earliest time at which this state was reached.
 	local since, sincePart = tat - ARGV[i + 2], part - ARGV[i + 3]
 	if sincePart < 0 then
@@ -103,10 +102,6 @@ function refund.parts(key, i)
 	if part < 0 then
 		tat, part = tat - 1, part + parts
 	end
-	if tat < now then
-		call('DEL', key)
-	else
-		setParts(key, tat, part, digits)
-	end
+	setParts(key, tat, part, digits)
 end
 

@@ -15,11 +15,8 @@ type log struct {
 	width int64
 }
 
-func newLog(limit int, window time.Duration) (*log, error) {
-	if err := check(limit, window, maxLimit); err != nil {
-		return nil, err
-	}
-	return &log{name: fmt.Sprintf("l%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}, nil
+func newLog(limit int, window time.Duration) *log {
+	return &log{name: fmt.Sprintf("l%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}
 }
 
 func (l *log) most() int   { return int(l.limit) }

@@ -27,6 +27,7 @@ type kind struct {
 	here   func(events int, window time.Duration, extra int) (limit, error)
 	inside func(c clock.Clock, limit int, window time.Duration, extra int) limitertest.Refundable
 	model  func(limit int, window time.Duration, extra int) limitertest.Model
+	bound  func(limit int, window, from, to time.Duration) int
 	rounds bool // whether the package of its name rounds the clock
 }
 
@@ -47,6 +48,7 @@ var kinds = []kind{
 		func(limit int, window time.Duration, burst int) limitertest.Model {
 			return limitertest.NewTokenBucket(limit, window, burst)
 		},
+		limitertest.BucketBound,
 		true,
 	},
 	{
@@ -60,6 +62,7 @@ var kinds = []kind{
 		func(limit int, window time.Duration, capacity int) limitertest.Model {
 			return limitertest.NewLeakyBucket(limit, window, capacity)
 		},
+		limitertest.BucketBound,
 		true,
 	},
 	{
@@ -73,34 +76,41 @@ var kinds = []kind{
 		func(limit int, window time.Duration, offset int) limitertest.Model {
 			return limitertest.NewFixedWindow(limit, window, time.Duration(offset), time.Unix(0, 0))
 		},
+		func(limit int, window, from, to time.Duration) int {
+			return limitertest.AlignedBound(limit, window, 0, from, to)
+		},
 		false,
 	},
 	{
 		"slidingwindow",
-		func(events int, window time.Duration, _ int) (limit, error) { return newSliding(events, window) },
+		func(events int, window time.Duration, _ int) (limit, error) { return newSliding(events, window), nil },
 		func(c clock.Clock, limit int, window time.Duration, _ int) limitertest.Refundable {
 			return slidingwindow.MustNew(slidingwindow.Config{Limit: limit, Window: window, Clock: c})
 		},
 		func(limit int, window time.Duration, _ int) limitertest.Model {
 			return limitertest.NewSlidingWindow(limit, window, time.Unix(0, 0))
 		},
+		func(limit int, window, from, to time.Duration) int {
+			return limitertest.AlignedBound(limit, window, 0, from, to)
+		},
 		false,
 	},
 	{
 		"slidinglog",
-		func(events int, window time.Duration, _ int) (limit, error) { return newLog(events, window) },
+		func(events int, window time.Duration, _ int) (limit, error) { return newLog(events, window), nil },
 		func(c clock.Clock, limit int, window time.Duration, _ int) limitertest.Refundable {
 			return slidinglog.MustNew(slidinglog.Config{Limit: limit, Window: window, Clock: c})
 		},
 		func(limit int, window time.Duration, _ int) limitertest.Model {
 			return limitertest.NewSlidingLog(limit, window)
 		},
+		limitertest.TrailingBound,
 		false,
 	},
 }
 
 // on returns a limiter with one limit that asks a server on a test's time.
-func (k kind) on(client *timed, prefix string, events int, window time.Duration, extra int) (*Limiter, error) {
+func (k kind) on(client redis.UniversalClient, prefix string, events int, window time.Duration, extra int) (*Limiter, error) {
 	of, err := k.here(events, window, extra)
 	if err != nil {
 		return nil, err
@@ -109,7 +119,7 @@ func (k kind) on(client *timed, prefix string, events int, window time.Duration,
 	if err != nil {
 		return nil, err
 	}
-	l, err := (&Limiter{client: client, clock: clock.System(), options: o}).complete([]limit{of}, false, nil)
+	l, err := (&Limiter{client: client, clock: clock.System(), options: o}).complete([]limit{of}, k.name == "leakybucket", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +167,7 @@ func (k kind) play(t *testing.T, random *rand.Rand, game int, server *redis.Clie
 	}
 	fake := clock.NewFake()
 	now := func() int64 { return int64(fake.Now()) }
-	l, err := k.on(newTimed(t, server, now), fmt.Sprintf("%s %d", t.Name(), game), int(events), time.Duration(window)*time.Microsecond, extra)
+	l, err := k.on(&timed{now: now, send: sendTimed(server)}, fmt.Sprintf("%s %d", t.Name(), game), int(events), time.Duration(window)*time.Microsecond, extra)
 	if err != nil {
 		t.Fatal(err)
 	}

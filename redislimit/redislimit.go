@@ -57,28 +57,35 @@ func New[C Config](config C, client redis.UniversalClient, options Options) (*Li
 	if client == nil {
 		return nil, errors.New("redislimit: the client is nil")
 	}
-	var of limit
-	var paces bool
-	var err error
 	l := &Limiter{client: client}
+	var (
+		events int
+		window time.Duration
+		most   = maxLimit
+		paces  bool
+		make   func() (limit, error)
+	)
 	switch c := any(config).(type) {
 	case tokenbucket.Config:
-		l.clock = c.Clock
-		of, err = newBucket("t", c.Limit, c.Window, c.Burst, "Burst")
+		events, window, l.clock = c.Limit, c.Window, c.Clock
+		make = func() (limit, error) { return newBucket("t", c.Limit, c.Window, c.Burst, "Burst") }
 	case leakybucket.Config:
-		l.clock = c.Clock
-		paces = true
-		of, err = newBucket("q", c.Limit, c.Window, c.Capacity, "Capacity")
+		events, window, l.clock, paces = c.Limit, c.Window, c.Clock, true
+		make = func() (limit, error) { return newBucket("q", c.Limit, c.Window, c.Capacity, "Capacity") }
 	case fixedwindow.Config:
-		l.clock = c.Clock
-		of, err = newFixed(c.Limit, c.Window, c.Offset)
+		events, window, l.clock = c.Limit, c.Window, c.Clock
+		make = func() (limit, error) { return newFixed(c.Limit, c.Window, c.Offset) }
 	case slidingwindow.Config:
-		l.clock = c.Clock
-		of, err = newSliding(c.Limit, c.Window)
+		events, window, l.clock, most = c.Limit, c.Window, c.Clock, maxSliding
+		make = func() (limit, error) { return newSliding(c.Limit, c.Window), nil }
 	case slidinglog.Config:
-		l.clock = c.Clock
-		of, err = newLog(c.Limit, c.Window)
+		events, window, l.clock = c.Limit, c.Window, c.Clock
+		make = func() (limit, error) { return newLog(c.Limit, c.Window), nil }
 	}
+	if err := check(events, window, most); err != nil {
+		return nil, fmt.Errorf("redislimit: %w", err)
+	}
+	of, err := make()
 	if err != nil {
 		return nil, fmt.Errorf("redislimit: %w", err)
 	}

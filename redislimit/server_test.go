@@ -2,12 +2,14 @@ package redislimit
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -181,7 +183,12 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
+// TestMain skips those rules of the conformance suite that do not apply.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.skip", strings.Trim(flag.Lookup("test.skip").Value.String()+"|"+skippedRules, "|")); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if s := sharedServer.server; s != nil {
 		s.kill()

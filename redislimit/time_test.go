@@ -2,61 +2,78 @@ package redislimit
 
 import (
 	"context"
-	"net"
-	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// onTestTime is a clock for the scripts that a test sets. A state in the future,
+// onTestTime is a clock for the scripts that a test sets: the time comes as one
+// more argument. A state in the future,
 // however far, is left there: readings may come in any order.
 const onTestTime = `
-local now = tonumber(redis.call('GET', 'now'))
+local now = tonumber(ARGV[#ARGV])
 local patience = math.huge
 `
 
 // onSteppedTime is a clock that a test sets, and that lives with being set back.
 const onSteppedTime = `
-local now = tonumber(redis.call('GET', 'now'))
+local now = tonumber(ARGV[#ARGV])
 local patience = 1
 `
 
-// timed is a client of a server whose time is what a test says. The keys do not
-// expire by it, but all are kept for some years of the server's own time.
+// farFuture is a time in microseconds that the server's own clock does not reach
+// while a test runs, so that no key written at it expires.
+var farFuture = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+
+// timed is a client that tells the scripts the time.
 type timed struct {
-	*redis.Client
-	server *redis.Client
-	now    func() int64
+	redis.UniversalClient
+	now  func() int64
+	send func(now int64, c redis.Cmder) error
 }
 
-// newTimed returns a client of a server with a test's time in microseconds.
-func newTimed(t testing.TB, c *redis.Client, now func() int64) *timed {
-	client := redis.NewClient(&redis.Options{
-		Dialer: func(context.Context, string, string) (net.Conn, error) { panic("not connected") },
-	})
-	timed := &timed{client, c, now}
-	client.AddHook(timed)
-	return timed
-}
+func (c *timed) Process(_ context.Context, cmd redis.Cmder) error { return c.send(c.now(), cmd) }
 
-func (c *timed) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (c *timed) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(_ context.Context, cmd redis.Cmder) error {
-		ctx := context.Background()
-		pipe := c.server.Pipeline()
-		pipe.Set(ctx, "now", c.now(), 0)
-		pipe.Process(ctx, cmd)
-		_, err := pipe.Exec(ctx)
-		return err
+// sendTimed returns what sends a command, at a time, to a server.
+func sendTimed(server redis.UniversalClient) func(now int64, c redis.Cmder) error {
+	return func(now int64, c redis.Cmder) error {
+		script, ok := c.(*command)
+		if !ok || script.script == nil {
+			return server.Process(context.Background(), c)
+		}
+		told := redis.NewCmd(context.Background(), append(c.Args(), now)...)
+		server.Process(context.Background(), told)
+		script.SetVal(told.Val())
+		script.SetErr(told.Err())
+		return told.Err()
 	}
 }
 
-func (c *timed) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+// fromBubbles returns send, for callers in testing/synctest bubbles: what is
+// sent is sent by goroutines outside, while the bubble's time stands still.
+func fromBubbles(send func(now int64, c redis.Cmder) error) func(now int64, c redis.Cmder) error {
+	type job struct {
+		now int64
+		cmd redis.Cmder
+	}
+	type worker struct {
+		jobs chan job
+		done chan error
+	}
+	idle := make(chan worker, 64)
+	for range cap(idle) {
+		w := worker{make(chan job), make(chan error)}
+		go func() {
+			for j := range w.jobs {
+				w.done <- send(j.now, j.cmd)
+			}
+		}()
+		idle <- w
+	}
+	return func(now int64, c redis.Cmder) error {
+		w := <-idle
+		defer func() { idle <- w }()
+		w.jobs <- job{now, c}
+		return <-w.done
+	}
 }
-
-// farFuture is a time that the server's own clock does not reach while a test
-// runs, so that no key written after it expires.
-var farFuture = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()

@@ -18,9 +18,6 @@ type fixed struct {
 }
 
 func newFixed(limit int, window, offset time.Duration) (*fixed, error) {
-	if err := check(limit, window, maxLimit); err != nil {
-		return nil, err
-	}
 	if err := whole("Offset", offset); err != nil {
 		return nil, err
 	}
@@ -101,11 +98,8 @@ type sliding struct {
 	width int64
 }
 
-func newSliding(limit int, window time.Duration) (*sliding, error) {
-	if err := check(limit, window, maxSliding); err != nil {
-		return nil, err
-	}
-	return &sliding{name: fmt.Sprintf("s%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}, nil
+func newSliding(limit int, window time.Duration) *sliding {
+	return &sliding{name: fmt.Sprintf("s%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}
 }
 
 func (w *sliding) most() int   { return int(w.limit) }
