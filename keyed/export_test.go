@@ -1,6 +1,7 @@
 package keyed
 
 import (
+	"math"
 	"time"
 	"unsafe"
 )
@@ -34,6 +35,16 @@ func (l *Limiter[K]) SharedFloor() time.Duration {
 	l.keys.overflow.mu.Lock()
 	defer l.keys.overflow.mu.Unlock()
 	return l.keys.overflow.floor
+}
+
+// NoPlaces leaves no place for any key.
+func (l *Limiter[K]) NoPlaces() {
+	for i := range l.keys.shards {
+		s := &l.keys.shards[i]
+		s.mu.Lock()
+		s.most, s.next = 0, math.MaxInt64
+		s.mu.Unlock()
+	}
 }
 
 // Renew makes the part of the table anew in which the key is.

@@ -224,12 +224,24 @@ func (l *Limiter[K]) WaitN(ctx context.Context, k K, n int) error {
 	}
 	var p place[K]
 	l.find(k, &p)
-	err := l.waitAt(ctx, &p, n)
-	if l.keys.share && errors.Is(err, ErrFull) {
-		p = l.shared()
-		err = l.waitAt(ctx, &p, n)
+	answer := l.serveAtOnce(&p, n)
+	if answer == refused {
+		err := l.wait(ctx, p, n)
+		if !l.keys.share || !errors.Is(err, ErrFull) {
+			return err
+		}
+		answer = full // it was as good as new meanwhile, and has lost its place
 	}
-	return err
+	if answer == full && l.keys.share {
+		p = l.shared()
+		if answer = l.serveAtOnce(&p, n); answer == refused {
+			return l.wait(ctx, p, n)
+		}
+	}
+	if answer == full {
+		return l.errFull()
+	}
+	return nil
 }
 
 // Refund undoes what d admitted for the key, as far as it still counts. It does

@@ -91,18 +91,6 @@ func (s *shard[K]) leave(p *place[K], l *line) {
 	s.waiting.And(^bit(p.hash))
 }
 
-// waitAt waits for n events at a place, or returns at once if they are admitted,
-// or there is no place.
-func (l *Limiter[K]) waitAt(ctx context.Context, p *place[K], n int) error {
-	switch l.serveAtOnce(p, n) {
-	case admitted:
-		return nil
-	case full:
-		return l.errFull()
-	}
-	return l.wait(ctx, *p, n)
-}
-
 // serveAtOnce admits n events as if for the first in line, if nobody is.
 func (l *Limiter[K]) serveAtOnce(p *place[K], n int) answer {
 	if p.shard.ahead(p).Events > 0 {

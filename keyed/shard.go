@@ -38,7 +38,7 @@ func newKeys[K comparable](first *plan, o Options) *keys[K] {
 		exact:   o.Exact,
 	}
 	ks.planned.Store(&[]*plan{first})
-	none := newTable[K](0, 0, first.words(), o.Exact)
+	none := newTable[K](0, first.words(), o.Exact)
 	for i := range ks.shards {
 		ks.shards[i].most = o.MaxKeys / n
 		if i < o.MaxKeys%n {
@@ -103,7 +103,7 @@ func (s *shard[K]) room(ks *keys[K], now time.Duration) bool {
 }
 
 // renew replaces the table by one without the keys that are as good as new, and
-// with room for more, but for no more than most. It requires that mu is held.
+// with room for more, but for hardly more than most. It requires that mu is held.
 func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 	old, plans := s.table.Load(), ks.plans()
 	// Before any state is given up: a state of which nothing is known is as of
@@ -121,8 +121,10 @@ func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 			live++
 		}
 	}
+	// If all places are taken, some slots are for keys that come when others are
+	// forgotten, whose slots are not free before there is another table.
 	more := max(live/5, 4)
-	t := newTable[K](min(live+more, s.most), s.most, old.words, ks.exact)
+	t := newTable[K](min(live+more, s.most+s.enough()), old.words, ks.exact)
 	var ends []time.Duration // of the states that end first
 	for i := range old.slots {
 		id := old.slots[i].id

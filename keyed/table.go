@@ -32,15 +32,14 @@ const (
 	slotsPer = 13
 )
 
-// newTable returns a table with room for at least so many keys, and at most
-// most.
-func newTable[K comparable](room, most, words int, exact bool) *table[K] {
+// newTable returns a table with room for at least so many keys.
+func newTable[K comparable](room, words int, exact bool) *table[K] {
 	t := &table[K]{words: words}
 	// Append rounds up to what the allocator gives.
 	t.slots = append(t.slots, make([]slot, room*perSlots/slotsPer+1)...)
 	t.slots = t.slots[:cap(t.slots)]
 	n := len(t.slots)
-	t.quota = min(n*slotsPer/perSlots, n-1, most)
+	t.quota = min(n*slotsPer/perSlots, n-1)
 	if words > 0 {
 		t.records = make([]uint64, n*words)
 	}
