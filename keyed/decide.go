@@ -279,7 +279,7 @@ func (l *Limiter[K]) refund(p *place[K], d ratelimit.Decision) {
 			return
 		}
 		if atomic.CompareAndSwapUint64(cell, word, next) {
-			s.free()
+			s.earlier()
 			s.wake(p)
 			return
 		}

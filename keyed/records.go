@@ -118,7 +118,7 @@ func (l *Limiter[K]) refundRecord(p *place[K], d ratelimit.Decision) {
 	}
 	record.Refund(t.record(i), s.heap, d)
 	s.publish(record, t, i, l.clock.Now())
-	s.free()
+	s.earlier()
 	s.mu.Unlock()
 	s.wake(p)
 }

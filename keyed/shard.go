@@ -72,7 +72,7 @@ type shard[K comparable] struct {
 	inUse    int           // slots of the table that are in use
 	renewals int64         // how many tables there have been
 	kept     atomic.Int32  // keys; written with mu held
-	freed    atomic.Int32  // refunds since there was a new table: so many keys may end earlier than next knows
+	early    atomic.Int32  // keys that may end earlier than next knows: refunded, or new, since there was a new table
 	denied   atomic.Int64  // how many decisions found no place
 	sharedAt atomic.Int64  // the latest reading at which the shared limiter admitted what may be refunded
 
@@ -89,14 +89,14 @@ func (s *shard[K]) room(ks *keys[K], now time.Duration) bool {
 	if s.inUse < s.table.Load().quota && int(s.kept.Load()) < s.most {
 		return true
 	}
-	if int(s.kept.Load()) < s.most || now >= s.next || int(s.freed.Load()) >= s.enough() {
+	if int(s.kept.Load()) < s.most || now >= s.next || int(s.early.Load()) >= s.enough() {
 		s.renew(ks, now)
 	}
 	if int(s.kept.Load()) < s.most {
 		return true
 	}
 	s.fullUntil.Store(int64(s.next))
-	if int(s.freed.Load()) >= s.enough() {
+	if int(s.early.Load()) >= s.enough() {
 		s.fullUntil.Store(0) // whoever freed a key meanwhile may have come too early to do it
 	}
 	return false
@@ -154,7 +154,7 @@ func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 	}
 	s.inUse = live
 	s.kept.Store(int32(live))
-	s.freed.Store(0)
+	s.early.Store(0)
 	s.fullUntil.Store(0)
 	s.renewals++
 	s.table.Store(t)
@@ -203,6 +203,7 @@ func (s *shard[K]) ending(ends []time.Duration, t *table[K], i int, p *plan, now
 func (s *shard[K]) put(p *place[K], plan *plan, word uint64) (i int) {
 	t := s.table.Load()
 	s.kept.Add(1)
+	s.early.Add(1)
 	if i = t.find(p.id, p.key); i >= 0 {
 		atomic.StoreUint64(&t.slots[i].word, word)
 		return i
@@ -218,10 +219,10 @@ func (s *shard[K]) put(p *place[K], plan *plan, word uint64) (i int) {
 	return i
 }
 
-// free counts a refund: it may have made a key as good as new, now or for a
+// earlier counts a refund: it may have made a key as good as new, now or for a
 // reading that is earlier than it would have been.
-func (s *shard[K]) free() {
-	if int(s.freed.Add(1)) >= s.enough() && s.fullUntil.Load() != 0 {
+func (s *shard[K]) earlier() {
+	if int(s.early.Add(1)) >= s.enough() && s.fullUntil.Load() != 0 {
 		s.fullUntil.Store(0)
 	}
 }
