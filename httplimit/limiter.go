@@ -275,7 +275,8 @@ func (l *Limiter) routeOf(r *http.Request, mux muxer) *route {
 		}
 	}
 	pattern := r.Pattern
-	if pattern == "" && mux != nil {
+	// To CONNECT, http.ServeMux may answer a path of the client's as a pattern.
+	if pattern == "" && mux != nil && r.Method != http.MethodConnect {
 		_, pattern = mux.Handler(r)
 	}
 	if pattern == "" {
@@ -291,19 +292,12 @@ type learned struct {
 	routes map[string]*route
 }
 
-// maxLearned bounds them. A server has fewer patterns, but for CONNECT requests
-// http.ServeMux may answer a pattern that the client chose.
-const maxLearned = 10_000
-
 func (ln *learned) route(pattern string, l *Limiter) *route {
 	ln.mu.RLock()
-	rt, n := ln.routes[pattern], len(ln.routes)
+	rt := ln.routes[pattern]
 	ln.mu.RUnlock()
 	if rt != nil {
 		return rt
-	}
-	if n >= maxLearned {
-		return l.other
 	}
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
