@@ -24,6 +24,7 @@ func TestConformance(t *testing.T) {
 	send := fromBubbles(sendTimed(server))
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			limitertest.Run(t, limitertest.Subject{
 				New: func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {
 					return newSubject(t, k, send, c, limit, window)
@@ -35,9 +36,18 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// everyRule is the variable that has the suite run as a whole, if it is set. That
+// takes two or three minutes for each kind.
+const everyRule = "REDISLIMIT_EVERY_RULE"
+
 // skippedRules are those of the suite that do not apply to what is asked over a
-// network.
-const skippedRules = "^TestConformance$/.*/^(NothingAllocates)$"
+// network, and slowRules those that ask it too often for every day.
+var (
+	skippedRules = "^TestConformance$/.*/^(NothingAllocates)$"
+	slowRules    = "^TestConformance$/.*/^(RefundOfNothing|DoneContext|RefundNeverGoes|FreeWait|DeadlineIsFound|" +
+		"WaitTakesAsLong|GivingUpLeaves|DecisionSays|ZeroIs|RetryAfterIsZero|CancelledWait|RefusalChanges|" +
+		"BoundHoldsIn|ManyTake|Impossible|DeadlineCounts|ResetIsFresh|FirstCome|RetryAfterIsExact|RefundOfAll|RefundOfThePast)"
+)
 
 // subject is one key of a limiter as a [ratelimit.Limiter] of the suite's.
 //

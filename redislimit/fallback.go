@@ -29,18 +29,20 @@ const (
 func (l *Limiter) withoutServer(key string, q question, err error) (ratelimit.Decision, error) {
 	now := l.clock.Now()
 	d := ratelimit.Decision{N: q.n, At: now, Limit: l.most}
-	switch {
-	case !possible(q.n, l.most) && q.n != 0:
+	if q.n != 0 && !possible(q.n, l.most) {
 		d.RetryAfter = ratelimit.Never
-		return d, nil
-	case l.options.WhenDown == Admit || q.n == 0:
-		d.Allowed = true
-		return d, nil
-	case l.options.WhenDown == Fallback:
-		return l.fallback.decide(key, q, now), nil
 	}
-	d.RetryAfter = max(l.breaker(key).left(now), time.Microsecond)
-	return d, err
+	switch {
+	case l.options.WhenDown == Refuse:
+		d.RetryAfter = max(d.RetryAfter, l.breaker(key).left(now), time.Microsecond)
+		return d, err
+	case d.RetryAfter > 0:
+	case l.options.WhenDown == Admit:
+		d.Allowed = true
+	default:
+		d = l.fallback.decide(key, q, now)
+	}
+	return d, nil
 }
 
 // fallback is a limiter in this process for each key, with its share.
@@ -132,7 +134,7 @@ func (f *fallback) decide(key string, q question, now time.Duration) ratelimit.D
 			worst = d
 		}
 	}
-	if q.ahead > 0 && worst.Allowed {
+	if q.ahead > 0 && q.n > 0 && worst.Allowed {
 		worst.Allowed, worst.Remaining, worst.RetryAfter = false, 0, time.Microsecond
 	}
 	if worst.Allowed && q.take {

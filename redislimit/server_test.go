@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,7 +187,12 @@ func eventually(t testing.TB, what string, done func() bool) {
 // TestMain skips those rules of the conformance suite that do not apply.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.skip", strings.Trim(flag.Lookup("test.skip").Value.String()+"|"+skippedRules, "|")); err != nil {
+	skip := []string{skippedRules, slowRules, flag.Lookup("test.skip").Value.String()}
+	if os.Getenv(everyRule) != "" {
+		skip[1] = ""
+	}
+	skip = slices.DeleteFunc(skip, func(s string) bool { return s == "" })
+	if err := flag.Set("test.skip", strings.Join(skip, "|")); err != nil {
 		panic(err)
 	}
 	code := m.Run()

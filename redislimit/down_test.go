@@ -1,0 +1,392 @@
+package redislimit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/fixedwindow"
+	"github.com/ratekeep/ratelimit/tokenbucket"
+)
+
+// proxy stands between a client and a server, and can block what it forwards.
+type proxy struct {
+	listener net.Listener
+	server   string
+
+	mu       sync.Mutex
+	free     *sync.Cond
+	requests bool // whether those are blocked
+	replies  bool // whether those are
+	cut      bool // whether the connections are cut instead of a reply
+
+	forwarded atomic.Int64 // requests
+}
+
+func newProxy(t testing.TB, server string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, server: server}
+	p.free = sync.NewCond(&p.mu)
+	t.Cleanup(func() {
+		l.Close()
+		p.set(false, false, false)
+	})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(c)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) addr() string { return p.listener.Addr().String() }
+
+// set blocks requests or replies, or cuts the connections of the latter.
+func (p *proxy) set(requests, replies, cut bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests, p.replies, p.cut = requests, replies, cut
+	p.free.Broadcast()
+}
+
+func (p *proxy) serve(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", p.server)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go p.copy(server, client, &p.requests, false)
+	p.copy(client, server, &p.replies, true)
+}
+
+func (p *proxy) copy(to, from net.Conn, blocked *bool, replies bool) {
+	defer to.Close()
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		for *blocked {
+			p.free.Wait()
+		}
+		cut := p.cut && replies
+		p.mu.Unlock()
+		if cut {
+			return
+		}
+		if !replies {
+			p.forwarded.Add(1)
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// The three choices, while the server is killed in the middle of traffic and
+// started again: what callers get, that they get it in time, that the server's
+// decisions are used again without anybody's doing, and that nothing is counted
+// twice. The server keeps its state over its death.
+func TestServerIsKilled(t *testing.T) {
+	const limit = 1_000_000
+	config := fixedwindow.Config{Limit: limit, Window: 3660 * 24 * time.Hour}
+	for _, tt := range []struct {
+		options Options
+		down    func(d ratelimit.Decision, err error) bool // what is promised
+	}{
+		{Options{WhenDown: Refuse}, func(d ratelimit.Decision, err error) bool {
+			return !d.Allowed && errors.Is(err, ErrUnavailable) && d.RetryAfter > 0
+		}},
+		{Options{WhenDown: Admit}, func(d ratelimit.Decision, err error) bool { return d.Allowed && err == nil }},
+		{Options{WhenDown: Fallback, Share: limit / 10}, func(d ratelimit.Decision, err error) bool {
+			return err == nil && d.Limit == 10
+		}},
+	} {
+		t.Run(tt.options.WhenDown.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, "--appendonly", "yes", "--appendfsync", "always")
+			ctx := context.Background()
+			tt.options.Cooldown = 5 * time.Millisecond
+			tt.options.Timeout = 10 * time.Second
+			l, err := New(config, s.client(t), tt.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var byServer, elsewhere, local atomic.Int64
+			stop := make(chan struct{})
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						d, err := l.Take(ctx, "key", 1)
+						switch {
+						case err == nil && decidedByServer(d):
+							if !d.Allowed {
+								t.Errorf("the server refuses: %+v", d)
+							}
+							byServer.Add(1)
+						case tt.down(d, err):
+							elsewhere.Add(1)
+							if d.Allowed {
+								local.Add(1)
+							}
+						default:
+							t.Errorf("without the server: %+v, %v", d, err)
+							return
+						}
+					}
+				})
+			}
+			for range 3 {
+				before := byServer.Load()
+				eventually(t, "the server decides", func() bool { return byServer.Load() > before+100 })
+				s.kill()
+				before = elsewhere.Load()
+				eventually(t, "decisions are made without it", func() bool { return elsewhere.Load() > before+100 })
+				if l.Err() == nil {
+					t.Error("Err is nil while the server is away")
+				}
+				s.start(t)
+			}
+			before := byServer.Load()
+			eventually(t, "the server decides again", func() bool { return byServer.Load() > before+100 })
+			close(stop)
+			all.Wait()
+
+			// Of the calls that were under way when it died, at most 8 each
+			// time, the server may have counted some.
+			var d ratelimit.Decision
+			eventually(t, "the server decides", func() bool {
+				d, err = l.Peek(ctx, "key", 0)
+				return err == nil && l.Err() == nil
+			})
+			if counted := int64(limit - d.Remaining); counted < byServer.Load() || counted > byServer.Load()+3*8 {
+				t.Errorf("the server counts %d, and admitted %d", counted, byServer.Load())
+			}
+			if tt.options.WhenDown == Fallback && local.Load() != 10 {
+				t.Errorf("the fallback admits %d of a share of 10", local.Load())
+			}
+		})
+	}
+}
+
+// A call of which the answer is lost is not made a second time, although the
+// client is told to retry.
+func TestNothingIsCountedTwice(t *testing.T) {
+	ctx := context.Background()
+	server := newServer(t)
+	p := newProxy(t, server.addr())
+	for name, bounded := range map[string]bool{"bounded": true, "unbounded": false} {
+		t.Run(name, func(t *testing.T) {
+			client := redis.NewClient(&redis.Options{Addr: p.addr(), MaxRetries: 5, ContextTimeoutEnabled: bounded})
+			defer client.Close()
+			l, err := New(fixedwindow.Config{Limit: 1000, Window: 3660 * 24 * time.Hour}, client, Options{Prefix: t.Name(), Timeout: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			take(t, l, "key", 1)
+			p.set(false, false, true)
+			if d, err := l.Take(ctx, "key", 1); d.Allowed || !errors.Is(err, ErrUnavailable) {
+				t.Errorf("Take without an answer = %+v, %v", d, err)
+			}
+			if _, err := l.Batch(ctx, []Request{{"key", 1}, {"key", 1}}); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("Batch without an answer: %v", err)
+			}
+			p.set(false, false, false)
+			var d ratelimit.Decision
+			eventually(t, "the server answers", func() bool {
+				d, err = l.Peek(ctx, "key", 0)
+				return err == nil
+			})
+			if used := 1000 - d.Remaining; used != 4 {
+				t.Errorf("of 4 events, 3 without an answer, the server counts %d", used)
+			}
+		})
+	}
+}
+
+// A connection on which nothing comes back holds up nobody for longer than the
+// time-out; after three such calls nobody is held up, and a call is let through
+// now and then until one is answered.
+func TestBlockedConnection(t *testing.T) {
+	ctx := context.Background()
+	server := newServer(t)
+	for name, bounded := range map[string]bool{"bounded": true, "unbounded": false} {
+		for _, requests := range []bool{true, false} {
+			what := name + "/replies"
+			if requests {
+				what = name + "/requests"
+			}
+			t.Run(what, func(t *testing.T) {
+				p := newProxy(t, server.addr())
+				client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: bounded})
+				defer client.Close()
+				fake := clock.NewFake()
+				const timeout, cooldown = 20 * time.Millisecond, time.Second
+				l, err := New(tokenbucket.Config{Limit: 1_000_000, Window: time.Hour, Clock: fake}, client,
+					Options{Prefix: t.Name(), Timeout: timeout, Cooldown: cooldown})
+				if err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the server decides", func() bool { return l.Err() == nil && allowed(l) })
+
+				p.set(requests, !requests, false)
+				for range failuresToOpen {
+					begun := time.Now()
+					if d, err := l.Take(ctx, "key", 1); d.Allowed || !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
+						t.Fatalf("Take = %+v, %v", d, err)
+					}
+					if took := time.Since(begun); took < timeout/2 || took > patience {
+						t.Errorf("it took %v, the time-out being %v", took, timeout)
+					}
+				}
+				before := l.breakers[0].failures.Load()
+				for range 1000 {
+					if d, err := l.Take(ctx, "key", 1); d.Allowed || !errors.Is(err, ErrUnavailable) || d.RetryAfter != cooldown {
+						t.Fatalf("Take = %+v, %v", d, err)
+					}
+				}
+				if after := l.breakers[0].failures.Load(); after != before {
+					t.Errorf("the server was asked %d times more", after-before)
+				}
+				fake.Advance(cooldown)
+				for range 10 {
+					l.Take(ctx, "key", 1)
+				}
+				if after := l.breakers[0].failures.Load(); after != before+1 {
+					t.Errorf("after the cool-down the server was asked %d times more, want 1", after-before)
+				}
+
+				p.set(false, false, false)
+				eventually(t, "the server decides", func() bool {
+					fake.Advance(cooldown)
+					return allowed(l)
+				})
+				if l.breakers[0].openFor.Load() != 0 || l.Err() != nil {
+					t.Errorf("the breaker is open for %v, Err is %v", l.breakers[0].left(fake.Now()), l.Err())
+				}
+			})
+		}
+	}
+}
+
+func allowed(l *Limiter) bool {
+	ok, err := l.Allow(context.Background(), "key")
+	return ok && err == nil
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF)
+}
+
+// A caller that gives up is told so, and is no reason to leave the server alone.
+func TestCallerGivesUp(t *testing.T) {
+	p := newProxy(t, newServer(t).addr())
+	client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: true})
+	defer client.Close()
+	l, err := New(tokenbucket.Config{Limit: 10, Window: time.Hour, Clock: clock.NewFake()}, client, Options{Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	take(t, l, "key", 1)
+	p.set(true, false, false)
+	l.bounded = false // so that a cancellation is heard
+	for range 5 {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Millisecond, cancel)
+		if d, err := l.Take(ctx, "key", 1); d.Allowed || !errors.Is(err, context.Canceled) {
+			t.Errorf("Take = %+v, %v", d, err)
+		}
+	}
+	if l.breakers[0].openFor.Load() != 0 {
+		t.Error("the breaker is open")
+	}
+}
+
+// A server that speaks but does not decide is not left alone, and not trusted.
+func TestServerInError(t *testing.T) {
+	ctx := context.Background()
+	client := shared(t)
+	l, err := New(tokenbucket.Config{Limit: 10, Window: time.Hour}, client, Options{Prefix: t.Name(), Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.RPush(ctx, l.keys(nil, "key")[0].(string), "not a state").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if d, err := l.Take(ctx, "key", 1); d.Allowed || !errors.Is(err, ErrUnavailable) || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			t.Fatalf("Take of a key that is another's = %+v, %v", d, err)
+		}
+	}
+	if !take(t, l, "another", 1).Allowed {
+		t.Error("other keys are refused")
+	}
+}
+
+// However many keys come while the server is away, the fallback keeps a bounded
+// number, and refuses the others.
+func TestFallbackIsBounded(t *testing.T) {
+	fake := clock.NewFake()
+	f, err := newFallback([]any{tokenbucket.Config{Limit: 10, Window: time.Second}}, 10, fake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := question{n: 1, take: true}
+	for i := range maxFallbackKeys {
+		if d := f.decide(string(rune(i))+string(rune(i>>8)), q, 0); i < 1000 && !d.Allowed {
+			t.Fatalf("key %d: %+v", i, d)
+		}
+	}
+	for i := 0; len(f.keys) < maxFallbackKeys; i++ {
+		f.decide(time.Duration(i).String(), q, 0)
+	}
+	if d := f.decide("one too many", q, 0); d.Allowed || d.RetryAfter == 0 {
+		t.Errorf("without room %+v", d)
+	}
+	fake.Advance(time.Hour)
+	if d := f.decide("one too many", q, fake.Now()); !d.Allowed {
+		t.Errorf("where the others are as good as new %+v", d)
+	}
+	if len(f.keys) != 1 {
+		t.Errorf("%d keys are kept", len(f.keys))
+	}
+}
+
+// All shares together are no more than the whole.
+func TestShares(t *testing.T) {
+	for _, limit := range []int{1, 2, 3, 7, 10, 99, 100, 1000} {
+		for _, share := range []int{1, 2, 3, 7, 10, 99, 100, 1000} {
+			n, w := part(limit, time.Second, share)
+			if float64(n*share)/w.Seconds() > float64(limit) || n < 1 {
+				t.Errorf("%d of %d per second, each a part of %d per %v", share, limit, n, w)
+			}
+		}
+	}
+}
