@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // try is something to do with the server, by hand or in its test.
 type try struct {
@@ -31,6 +34,7 @@ func (t try) curl(server string) string {
 	if t.form != "" {
 		words = append(words, "-d '"+t.form+"'")
 	}
-	// curl asks once for each number; the server sees only the path.
-	return strings.Join(append(words, "'"+server+t.path+"?["+"1-"+string(rune('0'+t.times))+"]'"), " ")
+	// curl asks once for each number, which makes no difference to the server.
+	words = append(words, fmt.Sprintf("'%s%s?[1-%d]'", server, t.path, t.times))
+	return strings.Join(words, " ")
 }
