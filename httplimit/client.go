@@ -1,6 +1,8 @@
 package httplimit
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -63,32 +65,26 @@ const (
 )
 
 func newClients(c Client) (*clients, error) {
-	cs := &clients{header: http.CanonicalHeaderKey(c.Header), hops: c.TrustedHops, v6: c.IPv6Prefix, v4: c.IPv4Prefix}
-	if cs.v6 == 0 {
-		cs.v6 = 64
-	}
-	if cs.v4 == 0 {
-		cs.v4 = 32
-	}
+	cs := &clients{header: http.CanonicalHeaderKey(c.Header), hops: c.TrustedHops, v6: cmp.Or(c.IPv6Prefix, 64), v4: cmp.Or(c.IPv4Prefix, 32)}
 	trusting := len(c.TrustedProxies) > 0 || c.TrustedHops != 0
 	switch {
 	case cs.v6 < 1 || cs.v6 > 128:
-		return nil, fmt.Errorf("IPv6Prefix is %d, want 1 to 128, or 0 for 64", c.IPv6Prefix)
+		return nil, fmt.Errorf("Client.IPv6Prefix is %d, want 1 to 128, or 0 for 64", c.IPv6Prefix)
 	case cs.v4 < 1 || cs.v4 > 32:
-		return nil, fmt.Errorf("IPv4Prefix is %d, want 1 to 32, or 0 for 32", c.IPv4Prefix)
+		return nil, fmt.Errorf("Client.IPv4Prefix is %d, want 1 to 32, or 0 for 32", c.IPv4Prefix)
 	case c.TrustedHops < 0 || c.TrustedHops > 32:
-		return nil, fmt.Errorf("TrustedHops is %d, want 1 to 32, or 0 to trust no number of hops", c.TrustedHops)
+		return nil, fmt.Errorf("Client.TrustedHops is %d, want 1 to 32, or 0 to trust no number of hops", c.TrustedHops)
 	case len(c.TrustedProxies) > 0 && c.TrustedHops != 0:
-		return nil, fmt.Errorf("TrustedProxies and TrustedHops are both set, want one of them")
+		return nil, errors.New("Client.TrustedProxies and TrustedHops are both set, want one of them")
 	case c.Header == "" && trusting:
-		return nil, fmt.Errorf("Header is empty, want the field that the trusted proxies write, such as X-Forwarded-For")
+		return nil, errors.New("Client.Header is empty, want the field that the trusted proxies write, such as X-Forwarded-For")
 	case c.Header != "" && !trusting:
-		return nil, fmt.Errorf("Header is %q, but neither TrustedProxies nor TrustedHops says who is believed", c.Header)
+		return nil, fmt.Errorf("Client.Header is %q, but neither TrustedProxies nor TrustedHops says who is believed", c.Header)
 	}
 	switch {
 	case c.Header == "":
 	case !isToken(c.Header):
-		return nil, fmt.Errorf("Header is %q, want the name of a header field", c.Header)
+		return nil, fmt.Errorf("Client.Header is %q, want the name of a header field", c.Header)
 	case cs.header == "X-Forwarded-For":
 		cs.kind = xForwardedFor
 	case cs.header == "Forwarded":
@@ -96,13 +92,13 @@ func newClients(c Client) (*clients, error) {
 	default:
 		cs.kind = single
 		if c.TrustedHops > 1 {
-			return nil, fmt.Errorf("TrustedHops is %d, want 1: %s holds a single address", c.TrustedHops, cs.header)
+			return nil, fmt.Errorf("Client.TrustedHops is %d, want 1: %s holds a single address", c.TrustedHops, cs.header)
 		}
 	}
 	for i, text := range c.TrustedProxies {
 		p, err := parsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("TrustedProxies[%d] is %q, want an address or a CIDR prefix such as 10.0.0.0/8", i, text)
+			return nil, fmt.Errorf("Client.TrustedProxies[%d] is %q, want an address or a CIDR prefix such as 10.0.0.0/8", i, text)
 		}
 		cs.proxies = append(cs.proxies, p)
 	}
@@ -118,7 +114,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	if err == nil && p.Addr().Is4In6() {
 		// Addresses are unmapped before they are compared.
 		if p.Bits() < 96 {
-			return p, fmt.Errorf("a mapped prefix of fewer than 96 bits")
+			return p, errors.New("a mapped prefix of fewer than 96 bits")
 		}
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}

@@ -116,8 +116,8 @@ func (b *builder) limits(where string, given []Limit) (all []*limit, err error) 
 }
 
 func (b *builder) limit(where string, given Limit) ([]*limit, error) {
-	if err := given.check(); err != nil {
-		return nil, fmt.Errorf("%s.%w", where, err)
+	if err := given.check(where); err != nil {
+		return nil, err
 	}
 	id := where
 	if given.Scope != "" {
@@ -245,22 +245,23 @@ func (b *builder) backend(s Spec, usual *rate) (backend, error) {
 	return shared{store}, nil
 }
 
-// check reports what is wrong with the limit, but for its rates.
-func (g *Limit) check() error {
+// check reports what is wrong with the limit that stands at where in the
+// Config, but for its rates.
+func (g *Limit) check(where string) error {
 	const longestName, longestWait = 64, time.Hour
 	switch {
 	case len(g.Name) > longestName || !isPrintable(g.Name):
-		return fmt.Errorf("Name is %q, want up to %d printable ASCII characters", g.Name, longestName)
+		return fmt.Errorf("%s.Name is %q, want up to %d printable ASCII characters", where, g.Name, longestName)
 	case !isPrintable(g.Scope):
-		return fmt.Errorf("Scope is %q, want printable ASCII characters", g.Scope)
+		return fmt.Errorf("%s.Scope is %q, want printable ASCII characters", where, g.Scope)
 	case g.Strategy < TokenBucket || g.Strategy > SlidingLog:
-		return fmt.Errorf("Strategy is %d, want %d to %d", g.Strategy, TokenBucket, SlidingLog)
+		return fmt.Errorf("%s.Strategy is %d, want %d to %d", where, g.Strategy, TokenBucket, SlidingLog)
 	case g.Burst < 0:
-		return fmt.Errorf("Burst is %d, want at least 1, or 0 for the count", g.Burst)
+		return fmt.Errorf("%s.Burst is %d, want at least 1, or 0 for the count", where, g.Burst)
 	case (g.Plan == nil) != (len(g.Plans) == 0):
-		return errors.New("Plan and Plans go together, and one of them is missing")
+		return fmt.Errorf("%s.Plan and Plans go together, and one of them is missing", where)
 	case g.MaxWait < 0 || g.MaxWait > longestWait:
-		return fmt.Errorf("MaxWait is %v, want up to %v, or 0 to refuse at once", g.MaxWait, longestWait)
+		return fmt.Errorf("%s.MaxWait is %v, want up to %v, or 0 to refuse at once", where, g.MaxWait, longestWait)
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func newLimiter(c Config) (*Limiter, error) {
 	l.lines.room = c.MaxWaiting
 	var err error
 	if l.clients, err = newClients(c.Client); err != nil {
-		return nil, fmt.Errorf("Client.%w", err)
+		return nil, err
 	}
 	b := builder{config: &l.config, scopes: make(map[string]*sharedLimit)}
 	application, err := b.limits("Application", c.Application)
@@ -178,7 +178,7 @@ func newLimiter(c Config) (*Limiter, error) {
 		given, where := c.Routes[name], fmt.Sprintf("Routes[%q]", name)
 		switch {
 		case name == "":
-			return nil, fmt.Errorf("Routes has an empty key, want a pattern such as %q, or a name", "POST /login")
+			return nil, errors.New(`a key of Routes is empty, want a pattern such as "POST /login", or a name`)
 		case given.Exempt && (len(given.Limits) > 0 || given.AddDefaults):
 			return nil, fmt.Errorf("%s is Exempt, and has limits", where)
 		case !given.Exempt && len(given.Limits) == 0 && len(l.defaults) == 0:

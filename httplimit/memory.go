@@ -67,7 +67,7 @@ func (m memory) reset(_ context.Context, k key) error {
 // config is the spec as the algorithm's package puts it.
 func (s Spec) config(c clock.Clock) (keyed.Config, error) {
 	if s.Burst != 0 && s.Strategy != TokenBucket && s.Strategy != LeakyBucket {
-		return nil, fmt.Errorf("Burst is %d: a %s has none", s.Burst, s.Strategy)
+		return nil, fmt.Errorf("a %s has no Burst, which is %d", s.Strategy, s.Burst)
 	}
 	switch s.Strategy {
 	case TokenBucket:
@@ -81,7 +81,7 @@ func (s Spec) config(c clock.Clock) (keyed.Config, error) {
 	case SlidingLog:
 		return slidinglog.Config{Limit: s.Count, Window: s.Window, Clock: c}, nil
 	}
-	return nil, fmt.Errorf("Strategy is %d, want one of %d to %d", s.Strategy, TokenBucket, SlidingLog)
+	return nil, fmt.Errorf("there is no Strategy %d", s.Strategy)
 }
 
 // shared is the backend of a Store.
