@@ -80,7 +80,7 @@ func (b *bucket) refund(args []any, d ratelimit.Decision) []any {
 }
 
 func (b *bucket) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
-	tat := instant{s[0], uint64(s[1])}
+	tat := instant{s[1], uint64(s[2])}
 	switch {
 	case ahead > 0:
 		tat = b.add(tat, b.cost(ahead))

@@ -44,18 +44,11 @@ type limit interface {
 	answer(d *ratelimit.Decision, s state, now int64, ahead int)
 }
 
-// state is what the script tells of a limit.
-type state [3]int64
+// state is what the script tells of a limit: whether it admits, and three numbers
+// that are its own.
+type state [4]int64
 
-// decision is the whole of a limit's answer.
-func decision(l limit, s state, now int64, n, ahead int, allowed bool) ratelimit.Decision {
-	d := ratelimit.Decision{Allowed: allowed, N: n, At: duration(now), Limit: l.most()}
-	l.answer(&d, s, now, ahead)
-	if !allowed && !possible(n, l.most()) {
-		d.RetryAfter = ratelimit.Never
-	}
-	return d
-}
+func (s *state) admits() bool { return s[0] == 1 }
 
 func possible(n, limit int) bool { return 0 < n && n <= limit }
 

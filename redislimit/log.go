@@ -41,7 +41,7 @@ func (l *log) refund(args []any, d ratelimit.Decision) []any {
 }
 
 func (l *log) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
-	used, newest, fits := s[0], s[1], s[2]
+	used, newest, fits := s[1], s[2], s[3]
 	switch {
 	case ahead > 0:
 		windows, _ := l.behind(d.N, ahead)

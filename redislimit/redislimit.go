@@ -107,7 +107,12 @@ func New[C Config](config C, client redis.UniversalClient, options Options) (*Li
 // remaining; all fields are that limiter's own.
 func All(limiters ...*Limiter) (*Limiter, error) {
 	if len(limiters) == 0 {
-		return nil, errors.New("redislimit: All of no limiters")
+		return nil, errors.New("redislimit: All: there are no limiters")
+	}
+	for i, m := range limiters {
+		if m == nil {
+			return nil, fmt.Errorf("redislimit: All: limiter %d is nil", i)
+		}
 	}
 	first := limiters[0]
 	l := &Limiter{client: first.client, clock: first.clock, options: first.options}
@@ -393,7 +398,6 @@ func (l *Limiter) recall(key string, q question) (ratelimit.Decision, bool) {
 		return ratelimit.Decision{}, false
 	}
 	a := f.answer
-	a.allowed = false
 	a.now += (now - f.sent).Microseconds()
 	return l.decision(a, q), true
 }

@@ -218,9 +218,8 @@ func (l *Limiter) refundCommand(ctx context.Context, key string, d ratelimit.Dec
 
 // answer is what the server said to a question.
 type answer struct {
-	allowed bool
-	now     int64
-	states  []state
+	now    int64 // in microseconds since 1970
+	states []state
 }
 
 // answer reads a reply. Its error is the server's.
@@ -229,23 +228,27 @@ func (c *command) answer(limits int) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
-	if len(words) != 2+3*limits {
-		return a, fmt.Errorf("redislimit: the server's answer has %d words, want %d", len(words), 2+3*limits)
+	if len(words) != 1+4*limits {
+		return a, fmt.Errorf("redislimit: the server's answer has %d words, want %d", len(words), 1+4*limits)
 	}
-	a = answer{words[0] == 1, words[1], make([]state, limits)}
+	a = answer{words[0], make([]state, limits)}
 	for i := range a.states {
-		a.states[i] = state(words[2+3*i:])
+		a.states[i] = state(words[1+4*i:])
 	}
 	return a, nil
 }
 
-// decision is the limiter's answer at a time, in the Decision's words: that of
-// the limit that refuses the longest, else of the one with the least remaining.
-func (l *Limiter) decision(a answer, q question) ratelimit.Decision {
-	allowed := q.n == 0 || possible(q.n, l.most) && q.ahead == 0 && a.allowed
-	var worst ratelimit.Decision
+// decision is an answer in the Decision's words: those of the limit that refuses
+// the longest, else of the one with the least remaining.
+func (l *Limiter) decision(a answer, q question) (worst ratelimit.Decision) {
 	for i, limit := range l.limits {
-		d := decision(limit, a.states[i], a.now, q.n, q.ahead, allowed)
+		s := a.states[i]
+		d := ratelimit.Decision{N: q.n, At: duration(a.now), Limit: limit.most()}
+		d.Allowed = q.n == 0 || possible(q.n, l.most) && q.ahead == 0 && s.admits()
+		limit.answer(&d, s, a.now, q.ahead)
+		if !d.Allowed && !possible(q.n, limit.most()) {
+			d.RetryAfter = ratelimit.Never
+		}
 		if i == 0 || d.RetryAfter > worst.RetryAfter || d.RetryAfter == worst.RetryAfter && d.Remaining < worst.Remaining {
 			worst = d
 		}

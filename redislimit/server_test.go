@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // requireServer is the variable that makes a missing server a failure.
@@ -184,8 +185,16 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// TestMain skips those rules of the conformance suite that do not apply.
+// TestMain is a client where that is asked for; see [TestProcesses]. Otherwise it
+// skips those rules of the conformance suite that do not apply.
 func TestMain(m *testing.M) {
+	if os.Getenv(clientOf) != "" {
+		if err := hammer(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	skip := []string{skippedRules, slowRules, flag.Lookup("test.skip").Value.String()}
 	if os.Getenv(everyRule) != "" {
@@ -195,6 +204,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.skip", strings.Join(skip, "|")); err != nil {
 		panic(err)
 	}
+	redis.SetLogger(&logging.VoidLogger{})
 	code := m.Run()
 	if s := sharedServer.server; s != nil {
 		s.kill()

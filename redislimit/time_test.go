@@ -34,6 +34,29 @@ type timed struct {
 
 func (c *timed) Process(_ context.Context, cmd redis.Cmder) error { return c.send(c.now(), cmd) }
 
+func (c *timed) Pipeline() redis.Pipeliner {
+	return &timedPipeline{Pipeliner: c.UniversalClient.Pipeline(), client: c}
+}
+
+// timedPipeline sends its commands one by one.
+type timedPipeline struct {
+	redis.Pipeliner
+	client *timed
+	queue  []redis.Cmder
+}
+
+func (p *timedPipeline) Process(_ context.Context, cmd redis.Cmder) error {
+	p.queue = append(p.queue, cmd)
+	return nil
+}
+
+func (p *timedPipeline) Exec(ctx context.Context) ([]redis.Cmder, error) {
+	for _, cmd := range p.queue {
+		p.client.Process(ctx, cmd)
+	}
+	return p.queue, nil
+}
+
 // sendTimed returns what sends a command, at a time, to a server.
 func sendTimed(server redis.UniversalClient) func(now int64, c redis.Cmder) error {
 	return func(now int64, c redis.Cmder) error {

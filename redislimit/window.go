@@ -50,7 +50,7 @@ func (w *fixed) refund(args []any, d ratelimit.Decision) []any {
 }
 
 func (w *fixed) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
-	index, used := s[0], s[1]
+	index, used := s[1], s[2]
 	turns := int64(1) // until n events fit, which is in the next window
 	if ahead > 0 {
 		// Those in line fill up one window after the other.
@@ -120,7 +120,7 @@ func (w *sliding) refund(args []any, d ratelimit.Decision) []any {
 }
 
 func (w *sliding) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
-	index, prev, curr := s[0], s[1], s[2]
+	index, prev, curr := s[1], s[2], s[3]
 	ahead64 := min(int64(ahead), maxLimit)
 	if d.Allowed && ahead == 0 {
 		curr += int64(d.N)
