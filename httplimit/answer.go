@@ -1,8 +1,8 @@
 package httplimit
 
 import (
+	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 )
 
@@ -21,47 +21,41 @@ const (
 //
 // A Config's own Refuse may call it for what it leaves to the default.
 func Answer(w http.ResponseWriter, r *http.Request, res Result) {
-	status, detail, kind := http.StatusTooManyRequests, res.Limit, quotaExceeded
-	switch {
-	case res.Err != nil:
-		status, detail, kind = http.StatusServiceUnavailable, "", "about:blank"
-	case res.Banned:
-		detail, kind = "refused too often", abnormalUsage
+	status, is := http.StatusServiceUnavailable, unavailable
+	if res.Err == nil && res.rate != nil {
+		status, is = http.StatusTooManyRequests, res.rate.bodies
 	}
-	title := http.StatusText(status)
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	b := make([]byte, 0, 320)
 	if wantsProblem(r.Header["Accept"]) {
 		h.Set("Content-Type", "application/problem+json")
-		b = append(b, `{"type":"`...)
-		b = append(b, kind...)
-		b = append(b, `","title":"`...)
-		b = append(b, title...)
-		b = append(b, `","status":`...)
-		b = strconv.AppendInt(b, int64(status), 10)
-		if detail != "" {
-			// Names are printable ASCII, of which JSON escapes what Go does.
-			b = append(b, `,"detail":`...)
-			b = strconv.AppendQuote(b, detail)
-		}
-		if res.rate != nil {
-			b = append(b, `,"violated-policies":[`...)
-			b = append(b, res.rate.quoted...)
-			b = append(b, ']')
-		}
-		b = append(b, "}\n"...)
-	} else {
-		h.Set("Content-Type", "text/plain; charset=utf-8")
-		b = append(b, title...)
-		if detail != "" {
-			b = append(b, ": "...)
-			b = append(b, detail...)
-		}
-		b = append(b, '\n')
+		w.WriteHeader(status)
+		w.Write(is.problem)
+		return
 	}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	w.Write(b)
+	w.Write(is.text)
+}
+
+// bodies are the bodies of a response, for one client or the other.
+type bodies struct {
+	text, problem []byte
+}
+
+var unavailable = bodies{
+	text:    []byte("Service Unavailable\n"),
+	problem: []byte(`{"type":"about:blank","title":"Service Unavailable","status":503}` + "\n"),
+}
+
+// newBodies are those of a refusal. The detail and the policy are printable
+// ASCII, of which JSON escapes what Go does.
+func newBodies(problemType, detail, policy string) bodies {
+	return bodies{
+		text: fmt.Appendf(nil, "Too Many Requests: %s\n", detail),
+		problem: fmt.Appendf(nil, `{"type":%q,"title":"Too Many Requests","status":429,"detail":%q,"violated-policies":[%q]}`+"\n",
+			problemType, detail, policy),
+	}
 }
 
 // wantsProblem reports whether a client would rather have JSON than text. If it
@@ -110,11 +104,11 @@ func (p *preference) see(name string, q int, ranges ...string) {
 // media type are no matter here. What is malformed is not ok.
 func parseRange(s string) (name string, q int, ok bool) {
 	name, params, _ := strings.Cut(s, ";")
-	name, q = strings.Trim(name, " \t"), 1000
+	name, q = trim(name), 1000
 	for params != "" {
 		var param string
 		param, params, _ = strings.Cut(params, ";")
-		k, v, _ := strings.Cut(strings.Trim(param, " \t"), "=")
+		k, v, _ := strings.Cut(trim(param), "=")
 		if !strings.EqualFold(k, "q") {
 			continue
 		}

@@ -40,32 +40,42 @@ func (b *builder) ban(given Ban) (*ban, error) {
 	if err != nil {
 		return nil, fmt.Errorf("Ban.For is %v: %w", given.For, err)
 	}
+	bans.bodies = newBodies(abnormalUsage, "refused too often", bans.name)
 	return &ban{refusals, bans}, nil
 }
 
 func (b *ban) reset(ctx context.Context, k key) error {
-	return errors.Join(b.refusals.reset(ctx, k), b.bans.reset(ctx, k))
+	return errors.Join(b.refusals.reset(ctx, &k), b.bans.reset(ctx, &k))
 }
 
-// banned is the decision whether somebody is banned. It is allowed if not.
-func (v *visit) banned(k key) (ratelimit.Decision, error) {
-	d, err := v.ban.bans.peek(v.Context, k, 1)
-	if err == nil || v.Context.Err() != nil {
-		return d, err
+// banned reports whether the sender is banned. The key and the decision are in
+// v.one, where the charges have not come yet.
+func (v *visit) banned(from *sender) (bool, error) {
+	c := &v.one[0]
+	from.key(&c.key, nil)
+	err := v.ban.bans.peek(v.Context, &c.key, 1, &c.decision)
+	switch {
+	case err == nil:
+		return !c.decision.Allowed, nil
+	case v.Context.Err() != nil:
+		return false, v.Context.Err()
 	}
 	v.logFailure(v.Context, err)
 	if v.config.AdmitOnError {
-		return ratelimit.Decision{Allowed: true}, nil
+		return false, nil
 	}
-	return d, err
+	return false, err
 }
 
-// countRefusal bans somebody if this refusal is one too many.
-func (v *visit) countRefusal(k key) {
+// countRefusal bans the sender if this refusal is one too many.
+func (v *visit) countRefusal(from *sender) {
 	ctx := context.WithoutCancel(v.Context)
-	d, err := v.ban.refusals.take(ctx, k, 1)
+	var k key
+	var d ratelimit.Decision
+	from.key(&k, nil)
+	err := v.ban.refusals.take(ctx, &k, 1, &d)
 	if err == nil && !d.Allowed {
-		if d, err = v.ban.bans.take(ctx, k, 1); err == nil && d.Allowed {
+		if err = v.ban.bans.take(ctx, &k, 1, &d); err == nil && d.Allowed {
 			v.logBan(k)
 		}
 	}

@@ -130,22 +130,23 @@ type sender struct {
 	known   bool
 }
 
-// key is who the request is counted for by a limit with its own Key function,
-// or nil.
-func (s *sender) key(own func(*http.Request) string) key {
+// key sets k to who the request is counted for by a limit with its own Key
+// function, or nil.
+func (s *sender) key(k *key, own func(*http.Request) string) {
 	if own == nil {
 		own = s.limiter.config.Key
 	}
 	if own != nil {
 		if text := own(s.request); text != "" {
-			return textKey(text)
+			*k = textKey(text)
+			return
 		}
 	}
 	if !s.known {
 		clients := s.limiter.clients
 		s.address, s.known = addrKey(clients.group(clients.addr(s.request))), true
 	}
-	return s.address
+	*k = s.address
 }
 
 // group is the prefix that stands for an address. Of what is no address it is
@@ -176,7 +177,7 @@ func (cs *clients) addr(r *http.Request) netip.Addr {
 	if cs.kind == single {
 		// Of two lines or two entries one is not the proxy's.
 		if len(lines) == 1 {
-			if a := parseHop(lines[0]); a.IsValid() {
+			if a := parseHop(trim(lines[0])); a.IsValid() {
 				return a
 			}
 		}
@@ -188,7 +189,7 @@ func (cs *clients) addr(r *http.Request) netip.Addr {
 		if !ok {
 			return last
 		}
-		a := parseHop(entry)
+		a := parseHop(trim(entry))
 		if !a.IsValid() {
 			return last
 		}
@@ -211,7 +212,6 @@ func (cs *clients) trusts(a netip.Addr) bool {
 // parseHop reads an address as proxies and net/http write them: with a port or
 // without, in brackets or without.
 func parseHop(s string) netip.Addr {
-	s = strings.Trim(s, " \t")
 	const longest = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%") + 32 + len("]:65535")
 	if len(s) > longest {
 		return netip.Addr{}
@@ -238,6 +238,9 @@ func parseHop(s string) netip.Addr {
 	}
 	return a.WithZone("").Unmap()
 }
+
+// trim removes the blanks that may stand around an element of a header field.
+func trim(s string) string { return strings.Trim(s, " \t") }
 
 // isPort reports whether s is nothing or a colon and a port, which RFC 7239 lets
 // a proxy hide behind a name that begins with an underscore.

@@ -54,13 +54,13 @@ func forValue(element string) (value string) {
 		var pair string
 		element, pair, more = cutLast(element, ';')
 		name, v, _ := strings.Cut(pair, "=")
-		if !strings.EqualFold(strings.Trim(name, " \t"), "for") {
+		if !strings.EqualFold(trim(name), "for") {
 			continue
 		}
 		if value != "" {
 			return "" // which of the two was meant?
 		}
-		value = strings.Trim(v, " \t")
+		value = trim(v)
 	}
 	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
 		return value[1 : n-1]

@@ -46,7 +46,7 @@ func FuzzClientAddress(f *testing.F) {
 				t.Errorf("%q is believed of %q", client, remote)
 			}
 			// A proxy adds an address, and does not add quotes or commas to it.
-			hop := parseHop(proxy)
+			hop := parseHop(trim(proxy))
 			if cs.kind == single || !hop.IsValid() || strings.ContainsAny(proxy, "\",;") || cs.hops == 0 && cs.trusts(hop) {
 				continue
 			}

@@ -23,22 +23,21 @@ const (
 // fields has room for the values of a response's header fields, which are
 // allocated together.
 type fields struct {
-	values [4]string
-	digits [3][20]byte // as many as an int64 has
+	limit            [1]string
+	remaining, reset number
 }
 
-// number makes a number the one value of a field.
-func (f *fields) number(i int, n int64) []string {
-	b := strconv.AppendInt(f.digits[i][:0], n, 10)
-	// Nothing writes there again: each number of a response is made once.
-	return f.text(i, unsafe.String(&b[0], len(b)))
+// number is a number as the value of a field.
+type number struct {
+	value  [1]string
+	digits [20]byte // as many as an int64 has, and a sign
 }
 
-// text makes s the one value of a field. What is appended to that does not end
-// up in the next.
-func (f *fields) text(i int, s string) []string {
-	f.values[i] = s
-	return f.values[i : i+1 : i+1]
+// set makes it n. That is done once: nothing may write to the digits afterwards.
+func (f *number) set(n int64) []string {
+	b := strconv.AppendInt(f.digits[:0], n, 10)
+	f.value[0] = unsafe.String(&b[0], len(b))
+	return f.value[:]
 }
 
 // setHeaders sets the fields that speak of a limit.
@@ -49,9 +48,10 @@ func (v *visit) setHeaders(h http.Header, rt *rate, d *ratelimit.Decision) {
 		if which&XRateLimitEpoch != 0 {
 			reset = v.unixCeil(d.ResetAfter)
 		}
-		h[headerRemaining] = v.fields.number(0, int64(d.Remaining))
-		h[headerReset] = v.fields.number(1, reset)
-		h[headerLimit] = v.fields.text(3, rt.ceiling)
+		h[headerRemaining] = v.fields.remaining.set(int64(d.Remaining))
+		h[headerReset] = v.fields.reset.set(reset)
+		v.fields.limit[0] = rt.ceiling
+		h[headerLimit] = v.fields.limit[:]
 	}
 	if which&IETFDraft11 != 0 {
 		policy := v.route.policy
@@ -71,7 +71,7 @@ func (v *visit) setHeaders(h http.Header, rt *rate, d *ratelimit.Decision) {
 func (v *visit) setRefusalHeaders(h http.Header, res *Result) {
 	// Whoever need never come back is not told when.
 	if res.RetryAfter != ratelimit.Never {
-		h[headerRetry] = v.fields.number(2, max(ceilSeconds(res.RetryAfter), 1))
+		h[headerRetry] = new(number).set(max(ceilSeconds(res.RetryAfter), 1))
 	}
 	if !res.Banned {
 		v.setHeaders(h, res.rate, &res.Decision)

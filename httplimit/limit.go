@@ -31,8 +31,9 @@ type rate struct {
 	notation.Limit
 	name    string
 	ceiling string // X-RateLimit-Limit
-	quoted  string // name, as structured fields and JSON have it
+	quoted  string // name, as structured fields have it
 	policy  string // the item in RateLimit-Policy
+	bodies  bodies // of a refusal
 }
 
 // share makes the limit count all its routes together.
@@ -84,9 +85,9 @@ func (m *limit) rateOf(r *http.Request) *rate {
 
 // reset makes a key as good as new under every plan.
 func (m *limit) reset(ctx context.Context, k key) error {
-	errs := []error{m.usual.reset(ctx, k)}
+	errs := []error{m.usual.reset(ctx, &k)}
 	for _, rt := range m.plans {
-		errs = append(errs, rt.reset(ctx, k))
+		errs = append(errs, rt.reset(ctx, &k))
 	}
 	return errors.Join(errs...)
 }
@@ -219,6 +220,7 @@ func (b *builder) rate(s Spec, name string, usual *rate) (*rate, error) {
 	}
 	rt := &rate{Limit: notation.Limit{Count: s.Count, Window: s.Window}, name: name, ceiling: strconv.Itoa(most)}
 	rt.quoted = strconv.Quote(name) // of printable ASCII, it escapes quotes and backslashes
+	rt.bodies = newBodies(quotaExceeded, name, name)
 	rt.policy = fmt.Sprintf("%s;q=%d", rt.quoted, min(int64(s.Count), maxSFInteger))
 	if s.Window%time.Second == 0 {
 		rt.policy += ";w=" + strconv.FormatInt(int64(s.Window/time.Second), 10)

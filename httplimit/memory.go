@@ -14,12 +14,13 @@ import (
 	"github.com/ratekeep/ratelimit/tokenbucket"
 )
 
-// backend is a Store whose keys need not be strings.
+// backend is a Store whose keys need not be strings, and whose keys and decisions
+// are not copied on the way.
 type backend interface {
-	take(ctx context.Context, k key, n int) (ratelimit.Decision, error)
-	peek(ctx context.Context, k key, n int) (ratelimit.Decision, error)
-	refund(ctx context.Context, k key, d ratelimit.Decision) error
-	reset(ctx context.Context, k key) error
+	take(ctx context.Context, k *key, n int, d *ratelimit.Decision) error
+	peek(ctx context.Context, k *key, n int, d *ratelimit.Decision) error
+	refund(ctx context.Context, k *key, d *ratelimit.Decision) error
+	reset(ctx context.Context, k *key) error
 }
 
 // memory is the backend of this process.
@@ -46,21 +47,23 @@ func (m memory) with(s Spec, c clock.Clock) (memory, error) {
 	return memory{l}, err
 }
 
-func (m memory) take(_ context.Context, k key, n int) (ratelimit.Decision, error) {
-	return m.limiter.Take(k, n), nil
-}
-
-func (m memory) peek(_ context.Context, k key, n int) (ratelimit.Decision, error) {
-	return m.limiter.Peek(k, n), nil
-}
-
-func (m memory) refund(_ context.Context, k key, d ratelimit.Decision) error {
-	m.limiter.Refund(k, d)
+func (m memory) take(_ context.Context, k *key, n int, d *ratelimit.Decision) error {
+	*d = m.limiter.Take(*k, n)
 	return nil
 }
 
-func (m memory) reset(_ context.Context, k key) error {
-	m.limiter.Forget(k)
+func (m memory) peek(_ context.Context, k *key, n int, d *ratelimit.Decision) error {
+	*d = m.limiter.Peek(*k, n)
+	return nil
+}
+
+func (m memory) refund(_ context.Context, k *key, d *ratelimit.Decision) error {
+	m.limiter.Refund(*k, *d)
+	return nil
+}
+
+func (m memory) reset(_ context.Context, k *key) error {
+	m.limiter.Forget(*k)
 	return nil
 }
 
@@ -89,18 +92,20 @@ type shared struct {
 	store Store
 }
 
-func (s shared) take(ctx context.Context, k key, n int) (ratelimit.Decision, error) {
-	return s.store.Take(ctx, k.String(), n)
+func (s shared) take(ctx context.Context, k *key, n int, d *ratelimit.Decision) (err error) {
+	*d, err = s.store.Take(ctx, k.String(), n)
+	return err
 }
 
-func (s shared) peek(ctx context.Context, k key, n int) (ratelimit.Decision, error) {
-	return s.store.Peek(ctx, k.String(), n)
+func (s shared) peek(ctx context.Context, k *key, n int, d *ratelimit.Decision) (err error) {
+	*d, err = s.store.Peek(ctx, k.String(), n)
+	return err
 }
 
-func (s shared) refund(ctx context.Context, k key, d ratelimit.Decision) error {
-	return s.store.Refund(ctx, k.String(), d)
+func (s shared) refund(ctx context.Context, k *key, d *ratelimit.Decision) error {
+	return s.store.Refund(ctx, k.String(), *d)
 }
 
-func (s shared) reset(ctx context.Context, k key) error {
+func (s shared) reset(ctx context.Context, k *key) error {
 	return s.store.Reset(ctx, k.String())
 }

@@ -19,7 +19,7 @@ type visit struct {
 	nearest *charge // to exhaustion; maybe one of outer's
 	failure error   // of the last Store that failed, if that is no reason to refuse
 
-	one    [1]charge // where charges begins
+	one    [1]charge // where charges are, if there are no more
 	fields fields
 }
 
@@ -43,17 +43,16 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		return
 	}
 	v := &visit{Context: r.Context(), Limiter: l, route: rt}
-	v.charges = v.one[:0]
 	v.outer, _ = v.Context.Value(l).(*visit)
 	from := sender{limiter: l, request: r}
 
 	if l.ban != nil && v.outer == nil {
-		d, err := v.banned(from.key(nil))
+		banned, err := v.banned(&from)
 		if err != nil {
 			v.fail(w, r, err)
 			return
 		}
-		if !d.Allowed && !v.refuse(w, r, Result{Decision: d, Banned: true, key: from.key(nil), rate: l.ban.bans}) {
+		if banned && !v.refuse(w, r, Result{Decision: v.one[0].decision, Banned: true, key: v.one[0].key, rate: l.ban.bans}) {
 			return
 		}
 	}
@@ -68,7 +67,7 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	}
 	if v.nearest.refused() {
 		if l.ban != nil {
-			v.countRefusal(from.key(nil))
+			v.countRefusal(&from)
 		}
 		if !v.refuse(w, r, v.result()) {
 			return
@@ -84,10 +83,17 @@ func (v *visit) collect(r *http.Request, from *sender) {
 		if v.charged(m) || m.given.ExemptWhen != nil && m.given.ExemptWhen(r) {
 			continue
 		}
-		v.charges = append(v.charges, charge{limit: m, rate: m.rateOf(r), n: 1})
+		if len(v.charges) == 0 {
+			v.charges = v.one[:]
+		} else {
+			v.charges = append(v.charges, charge{})
+		}
 		c := &v.charges[len(v.charges)-1]
-		c.key = from.key(m.given.Key)
+		c.limit = m
+		c.rate = m.rateOf(r)
+		from.key(&c.key, m.given.Key)
 		c.key.scope = m.scopeOf(v.route, r)
+		c.n = 1
 		if m.given.Cost != nil {
 			c.n = m.given.Cost(r)
 		}
@@ -135,8 +141,8 @@ func (v *visit) takeAll(ctx context.Context) error {
 		if c.failed {
 			continue // it did so when it was asked to Peek
 		}
-		d, err := c.rate.take(ctx, c.key, c.n)
-		c.decision, c.taken = d, d.Allowed && err == nil
+		err := c.rate.take(ctx, &c.key, c.n, &c.decision)
+		c.taken = c.decision.Allowed && err == nil
 		if err = v.pass(ctx, c, err); err != nil || c.refused() {
 			v.nearest = c
 			v.undo()
@@ -148,10 +154,10 @@ func (v *visit) takeAll(ctx context.Context) error {
 }
 
 // peekAll asks all limits, and takes from none.
-func (v *visit) peekAll(ctx context.Context) (err error) {
+func (v *visit) peekAll(ctx context.Context) error {
 	for i := range v.charges {
 		c := &v.charges[i]
-		c.decision, err = c.rate.peek(ctx, c.key, c.n)
+		err := c.rate.peek(ctx, &c.key, c.n, &c.decision)
 		if err = v.pass(ctx, c, err); err != nil {
 			return err
 		}
@@ -192,7 +198,7 @@ func (v *visit) refund(c *charge) {
 	c.taken = false
 	// It is given back also if the client has gone.
 	ctx := context.WithoutCancel(v.Context)
-	if err := c.rate.refund(ctx, c.key, c.decision); err != nil {
+	if err := c.rate.refund(ctx, &c.key, &c.decision); err != nil {
 		v.logFailure(ctx, err)
 	}
 	v.lines.wake(c.line())
