@@ -1,6 +1,7 @@
 package keyed_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,12 @@ func TestWaitersOfEachKey(t *testing.T) {
 					close(c)
 					for s := range c {
 						all[s.key] = append(all[s.key], s)
+					}
+					for _, those := range all {
+						// Those of one reading may tell of it in any order.
+						slices.SortStableFunc(those, func(a, b served) int {
+							return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.number, b.number))
+						})
 					}
 					return all
 				}
