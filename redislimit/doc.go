@@ -1,2 +1,97 @@
-// Package redislimit is the limiters of package ratelimit on a shared Redis.
+// Package redislimit is the limiters of package ratelimit for many processes
+// together: the state of each key is on a Redis or Valkey server that they share,
+// and every decision is made there.
+//
+//	client := redis.NewClient(&redis.Options{Addr: "redis:6379", ContextTimeoutEnabled: true})
+//	limiter, err := redislimit.New(tokenbucket.Config{Limit: 100, Window: time.Minute, Burst: 20}, client, redislimit.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	decision, err := limiter.Take(ctx, user, 1)
+//
+// The first argument is any of the five packages' Config. The client is any
+// [redis.UniversalClient]: one server, Sentinel, or a Cluster. It takes Redis 6.2
+// or later, or Valkey.
+//
+// # Promise
+//
+// Each algorithm admits what the package of its name says, over all processes and
+// by the server's clock: same bound, same Decision. A decision is one script, and
+// so atomic; it and its state are in whole microseconds and exact, those of the
+// sliding log too. n events of which not all can be admitted change nothing; so do
+// Peek, and several limits ([All]) of which one refuses.
+//
+// Decision.At is the server's time since 1970: time.Unix(0, int64(d.At)). RetryAfter
+// is exact to the microsecond, if nobody else comes.
+//
+// What is stored for a key goes away by itself once it is as good as new. All that
+// belongs to a key is in one slot of a Cluster. Limiters share a key's state if
+// their Prefix and Config are the same; while processes with an old and a new
+// Config run side by side, each counts for itself.
+//
+// # Range
+//
+// A number in Lua is exact below 2^53. New refuses what would not be: a Window or
+// Offset that is not of whole microseconds; a Limit above 2^40, or 2^28 for the
+// sliding window; and a bucket that fills in more than 2^51 microseconds, which is
+// 71 years. Time is good until 2255.
+//
+// # The server's clock
+//
+// The bound is kept by the server's clock. When that is set forward, it is as if
+// the time had passed. When it is set back by less than a Window, or than a bucket
+// takes to fill, that time is waited out; when by more, all that was admitted
+// counts as if it were admitted now or in the next window. So in real time the
+// bound holds, and nobody waits for more than two Windows, or fillings. A replica
+// that becomes the master may lack the last decisions, and a server that forgets
+// its data forgets what was admitted: keys begin anew.
+//
+// # Refusals without a call
+//
+// What the server refused until t is refused until t in this process too, for the
+// same number of events or more, without asking; [Options].Refusals bounds how many
+// keys are remembered. Nobody is refused for longer than the server said: t counts
+// from before it was asked, by this process's clock, which must not be ahead of the
+// server's rate. What a Refund or a Reset frees is seen at once by the Limiter that
+// made it; elsewhere it is seen when the refusals that are remembered there end, so
+// as late as the RetryAfter that was told before. The same holds for FLUSHALL. With
+// [NoRefusals] every call asks. For more events than were refused, the RetryAfter of
+// a sliding log, or of an All, is then a lower bound.
+//
+// # Leases
+//
+// With [Options].Lease k, a process takes k events of a key at once and hands them
+// out without a call. They count when they are taken. So in any interval as many
+// more are admitted than the bound as are held at its beginning: at most k for each
+// process. A lease lapses after LeaseFor, and its rest counts as used; Close gives
+// it back. A handed out Decision is as of when the lease was taken.
+//
+// # When the server is away
+//
+// Every call ends within [Options].Timeout. A call that went without an answer may
+// have been counted or not. It is not sent again, whatever the client's MaxRetries
+// is, so that nothing is counted twice; what is lost is at most that call's events.
+// After three such calls in a row the server is left alone for a Cooldown, and then
+// tried by one call at a time until one is answered. In a Cluster that is done for
+// each of 64 ranges of slots.
+//
+// What callers get meanwhile is [Options].WhenDown. The limits of Fallback begin
+// fresh and know nothing of what the server admitted, nor it of what they do. They
+// are a Share of the whole, rounded down so that all together keep the rate, but
+// never below a burst of 1. A Decision that the server did not make has an At of
+// the Config's Clock, below 18 years; Refund knows it by that.
+//
+// # Waiting
+//
+// Those who wait for one key in one process are served in order of arrival, and Take
+// does not overtake them. Between processes there is no order: the first in line of
+// each asks again when its RetryAfter is up, and who asks first is first.
+//
+// # Cost
+//
+// A decision takes one round trip, little longer than that of a PING; a refusal
+// that is remembered a tenth of a microsecond. Where many callers ask at once and
+// the round trips are what limits them, make the client by AutoPipeline. A client
+// without ContextTimeoutEnabled heeds no deadline, so each call is made by a
+// goroutine of its own, which may outlive it; otherwise no goroutine is started.
 package redislimit

@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -27,9 +28,7 @@ type proxy struct {
 	free     *sync.Cond
 	requests bool // whether those are blocked
 	replies  bool // whether those are
-	cut      bool // whether the connections are cut instead of a reply
-
-	forwarded atomic.Int64 // requests
+	cut      bool // whether the next reply of a script is lost with its connection
 }
 
 func newProxy(t testing.TB, server string) *proxy {
@@ -58,7 +57,7 @@ func newProxy(t testing.TB, server string) *proxy {
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }
 
-// set blocks requests or replies, or cuts the connections of the latter.
+// set blocks requests or replies, or has the next reply of a script lost.
 func (p *proxy) set(requests, replies, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,11 +72,20 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	defer server.Close()
-	go p.copy(server, client, &p.requests, false)
-	p.copy(client, server, &p.replies, true)
+	var cut atomic.Bool
+	go p.copy(server, client, &p.requests, func(request []byte) bool {
+		if p.cut && bytes.Contains(request, []byte("evalsha")) {
+			p.cut = false
+			cut.Store(true)
+		}
+		return false
+	})
+	p.copy(client, server, &p.replies, func([]byte) bool { return cut.Load() })
 }
 
-func (p *proxy) copy(to, from net.Conn, blocked *bool, replies bool) {
+// copy forwards what comes, unless it is blocked, until that is lost. It calls lost
+// with mu held.
+func (p *proxy) copy(to, from net.Conn, blocked *bool, lost func([]byte) bool) {
 	defer to.Close()
 	buffer := make([]byte, 1<<16)
 	for {
@@ -89,13 +97,10 @@ func (p *proxy) copy(to, from net.Conn, blocked *bool, replies bool) {
 		for *blocked {
 			p.free.Wait()
 		}
-		cut := p.cut && replies
+		end := lost(buffer[:n])
 		p.mu.Unlock()
-		if cut {
+		if end {
 			return
-		}
-		if !replies {
-			p.forwarded.Add(1)
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
@@ -257,7 +262,7 @@ func TestBlockedConnection(t *testing.T) {
 			}
 			t.Run(what, func(t *testing.T) {
 				p := newProxy(t, server.addr())
-				client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: bounded})
+				client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: bounded, ReadTimeout: -1})
 				defer client.Close()
 				fake := clock.NewFake()
 				const timeout, cooldown = 20 * time.Millisecond, time.Second
@@ -269,12 +274,14 @@ func TestBlockedConnection(t *testing.T) {
 				eventually(t, "the server decides", func() bool { return l.Err() == nil && allowed(l) })
 
 				p.set(requests, !requests, false)
+				defer p.set(false, false, false)
 				for range failuresToOpen {
 					begun := time.Now()
-					if d, err := l.Take(ctx, "key", 1); d.Allowed || !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
+					d, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
+					if d.Allowed || !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
 						t.Fatalf("Take = %+v, %v", d, err)
 					}
-					if took := time.Since(begun); took < timeout/2 || took > patience {
+					if took := time.Since(begun); took < timeout/2 {
 						t.Errorf("it took %v, the time-out being %v", took, timeout)
 					}
 				}
@@ -288,9 +295,11 @@ func TestBlockedConnection(t *testing.T) {
 					t.Errorf("the server was asked %d times more", after-before)
 				}
 				fake.Advance(cooldown)
+				var all sync.WaitGroup
 				for range 10 {
-					l.Take(ctx, "key", 1)
+					all.Go(func() { l.Take(ctx, "key", 1) })
 				}
+				all.Wait()
 				if after := l.breakers[0].failures.Load(); after != before+1 {
 					t.Errorf("after the cool-down the server was asked %d times more, want 1", after-before)
 				}
@@ -306,6 +315,22 @@ func TestBlockedConnection(t *testing.T) {
 			})
 		}
 	}
+}
+
+// inTime is the result of a call, which must not take for ever.
+func inTime(t *testing.T, call func() (ratelimit.Decision, error)) (d ratelimit.Decision, err error) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		d, err = call()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("it takes more than %v", patience)
+	}
+	return d, err
 }
 
 func allowed(l *Limiter) bool {

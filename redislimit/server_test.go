@@ -24,7 +24,7 @@ const requireServer = "REDISLIMIT_REQUIRE_SERVER"
 
 // patience is how long a test waits for what must come; it is not what it
 // measures by.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // serverBinary is the server that is installed.
 var serverBinary = sync.OnceValue(func() string {

@@ -11,6 +11,7 @@ import (
 // time than the bound allows, and nobody waits for longer than two windows.
 func TestServerClockIsStepped(t *testing.T) {
 	const limit, window = 10, int64(1_000_000)
+	ctx := context.Background()
 	for _, k := range kinds {
 		for _, step := range []int64{-1, -window / 2, -window, -3 * window, -3600 * window, 3600 * window} {
 			server := shared(t)
@@ -58,7 +59,7 @@ func TestServerClockIsStepped(t *testing.T) {
 			if longest > 2*window {
 				t.Errorf("%s, by %v: nothing is admitted for %v", k.name, duration(step), duration(longest))
 			}
-			if d, err := l.Peek(context.Background(), "key", limit); err != nil || d.RetryAfter > duration(2*window) {
+			if d, err := l.Peek(ctx, "key", limit); err != nil || d.RetryAfter > duration(2*window) {
 				t.Errorf("%s, by %v: %+v, %v", k.name, duration(step), d, err)
 			}
 		}

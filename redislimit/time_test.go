@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,11 +16,9 @@ local now = tonumber(ARGV[#ARGV])
 local patience = math.huge
 `
 
-// onSteppedTime is a clock that a test sets, and that lives with being set back.
-const onSteppedTime = `
-local now = tonumber(ARGV[#ARGV])
-local patience = 1
-`
+// onSteppedTime is a clock that a test sets, and that lives with being set back as
+// the server's does.
+var onSteppedTime = "local now = tonumber(ARGV[#ARGV])\n" + clockLua[strings.Index(clockLua, "local patience"):]
 
 // farFuture is a time in microseconds that the server's own clock does not reach
 // while a test runs, so that no key written at it expires.
