@@ -58,6 +58,35 @@ func TestEachKeyAdmitsItsLimit(t *testing.T) {
 	}
 }
 
+// TestHotKeyAdmitsItsLimit has all use up one key, while others come and go.
+func TestHotKeyAdmitsItsLimit(t *testing.T) {
+	const limit, hot = 300_000, -1
+	for _, k := range allKinds() {
+		t.Run(k.name, func(t *testing.T) {
+			c := clock.NewFake()
+			c.Set(time.Hour)
+			l := keyed.MustNew[int](k.config(limit, 24*time.Hour, c), keyed.Options{MaxKeys: 64})
+			var admitted atomic.Int64
+			together(4, func(id int) {
+				n := 0
+				for n < 2*limit && l.Allow(hot) {
+					if n++; n%64 == 0 {
+						l.Allow(id<<20 + n)
+						l.Forget(id<<20 + n)
+					}
+				}
+				admitted.Add(int64(n))
+			})
+			if n := admitted.Load(); n != limit {
+				t.Errorf("%d are admitted, limit %d", n, limit)
+			}
+			if st := l.Stats(); st.Renewals < 100 {
+				t.Errorf("the table was renewed only %d times", st.Renewals)
+			}
+		})
+	}
+}
+
 // wavering is a clock whose readings are late by up to an hour.
 type wavering struct {
 	*clock.Fake

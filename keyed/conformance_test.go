@@ -180,6 +180,8 @@ func TestConformance(t *testing.T) {
 		some := few()
 		if v.name == "" {
 			some = allKinds()
+		} else if raced {
+			some = nil // they have no code of their own
 		}
 		for _, k := range some {
 			t.Run(k.name+v.name, func(t *testing.T) {
@@ -199,7 +201,11 @@ func TestConformance(t *testing.T) {
 // TestConformanceShared is of the limiter that keys without a place share, but
 // for what a refund of such a key does.
 func TestConformanceShared(t *testing.T) {
-	for _, k := range few() {
+	some := few()
+	if raced {
+		some = some[:1]
+	}
+	for _, k := range some {
 		t.Run(k.name, func(t *testing.T) {
 			limitertest.Run(t, limitertest.Subject{
 				New: func(c clock.Clock, limit int, window time.Duration) ratelimit.Limiter {

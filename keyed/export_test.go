@@ -67,6 +67,22 @@ func (l *Limiter[K]) Lines() (lines int, bits uint64) {
 	return lines, bits
 }
 
+// Told reports whether the bits tell of every line.
+func (l *Limiter[K]) Told() bool {
+	for i := range l.keys.shards {
+		s := &l.keys.shards[i]
+		s.lines.mu.Lock()
+		for o := range s.lines.of {
+			if s.waiting.Load()&bit(o.hash) == 0 {
+				s.lines.mu.Unlock()
+				return false
+			}
+		}
+		s.lines.mu.Unlock()
+	}
+	return true
+}
+
 // Parts is how many parts the table has, and of how many keys the one is that
 // has the most.
 func (l *Limiter[K]) Parts() (parts, most int) {

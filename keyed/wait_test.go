@@ -136,6 +136,9 @@ func TestWaitersGiveUp(t *testing.T) {
 				for i, cancel := range cancels {
 					cancel()
 					synctest.Wait()
+					if !l.Told() {
+						t.Fatalf("after %d have given up, nothing tells that others wait", i+1)
+					}
 					if i == len(cancels)/2 {
 						l.Renew(0)
 					}

@@ -33,7 +33,7 @@ func TestStepped(t *testing.T) {
 		t.Skip("running already")
 	}
 	overlay := steppedSources(t)
-	args := []string{"test", "-count=1", "-vet=off", "-timeout=0", "-overlay=" + overlay, "-run=^(TestInterleavings|TestLinearizable|TestRefusalIsOfOneState)$", ".", "-stepped"}
+	args := []string{"test", "-count=1", "-vet=off", "-timeout=0", "-overlay=" + overlay, "-run=^(TestInterleavings|TestKeyInterleavings|TestLinearizable|TestRefusalIsOfOneState)$", ".", "-stepped"}
 	flag.Visit(func(f *flag.Flag) {
 		if f.Name == "interleavings" || f.Name == "histories" || f.Name == "test.v" {
 			args = append(args, "-"+f.Name+"="+f.Value.String())
@@ -51,14 +51,14 @@ func TestStepped(t *testing.T) {
 func steppedSources(t *testing.T) string {
 	t.Helper()
 	const to = `"github.com/ratekeep/ratelimit/verify/step/`
-	imports := strings.NewReplacer(`"sync/atomic"`, to+`atomic"`, `"sync"`, to+`sync"`, `"runtime"`, to+`runtime"`)
+	imports := strings.NewReplacer(`"sync/atomic"`, to+`atomic"`, `"sync"`, to+`sync"`, `"runtime"`, to+`runtime"`, `"hash/maphash"`, to+`maphash"`)
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	replace := map[string]string{}
-	for _, pkg := range []string{"tokenbucket", "leakybucket", "fixedwindow", "slidingwindow", "slidinglog", "internal"} {
+	for _, pkg := range []string{"tokenbucket", "leakybucket", "fixedwindow", "slidingwindow", "slidinglog", "keyed", "internal"} {
 		err := filepath.WalkDir(filepath.Join(root, pkg), func(path string, e fs.DirEntry, err error) error {
 			if err == nil && e.Name() == "limitertest" {
 				return fs.SkipDir
@@ -121,6 +121,7 @@ type explorer struct {
 	interleavings int
 	steps         int
 
+	frozen  bool     // the clock, for all clients
 	current *process // nil while there are no clients
 	events  int64
 }
@@ -228,6 +229,9 @@ func (e *explorer) run(rng *rand.Rand, left int, choose func(of int) int) []porc
 	for id := range processes {
 		p := &process{calls: make([]porcupine.Operation, 4-len(processes))}
 		p.hand = hand{now: start + maxStep + randomDuration(rng, 4*maxStep), step: []time.Duration{0, 3, -2}[rng.IntN(3)]}
+		if e.frozen {
+			p.hand = hand{now: start + maxStep}
+		}
 		for i := range p.calls {
 			p.calls[i] = porcupine.Operation{ClientId: id, Input: randomCall(rng, e.subject.scale, &granted)}
 		}

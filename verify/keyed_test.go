@@ -103,3 +103,50 @@ func TestKeyIsLinearizable(t *testing.T) {
 		}
 	}
 }
+
+// steady is busy without chance: before each call another key comes, or goes.
+type steady struct {
+	all *keyed.Limiter[uint64]
+	n   uint64
+}
+
+func (s *steady) stir() {
+	if s.n++; s.n%2 == 1 {
+		s.all.Allow(s.n)
+	} else {
+		s.all.Forget(s.n - 1)
+	}
+}
+
+func (s *steady) AllowN(n int) bool             { s.stir(); return s.all.AllowN(watched, n) }
+func (s *steady) Take(n int) ratelimit.Decision { s.stir(); return s.all.Take(watched, n) }
+func (s *steady) Peek(n int) ratelimit.Decision { s.stir(); return s.all.Peek(watched, n) }
+func (s *steady) Refund(d ratelimit.Decision)   { s.stir(); s.all.Refund(watched, d) }
+func (s *steady) Reset()                        { s.stir(); s.all.Forget(watched) }
+
+// TestKeyInterleavings is TestInterleavings for one key of a table that is made
+// anew every few calls. The clock stands still, lest a key be forgotten at one
+// reading and asked for at an earlier one.
+func TestKeyInterleavings(t *testing.T) {
+	if !*stepped {
+		t.Skip("TestStepped runs it")
+	}
+	for _, k := range keyedSubjects {
+		t.Run(k.name, func(t *testing.T) {
+			e := newExplorer(&subject{name: k.name, scale: k.scale, model: k.model, build: func(c clock.Clock) limiter {
+				return &steady{all: keyed.MustNew[uint64](k.config(c), keyed.Options{MaxKeys: 100})}
+			}})
+			e.frozen = true
+			programs := uint64(0)
+			for ; e.interleavings < *interleavings/4; programs++ {
+				if history := e.program(programs); history != nil {
+					t.Fatalf("program %d is not linearizable in interleaving %d of all:%s", programs, e.interleavings, describe(history))
+				}
+			}
+			t.Logf("%d programs, %d interleavings, %d steps", programs, e.interleavings, e.steps)
+			if e.steps < 20*e.interleavings {
+				t.Error("the table takes few steps: it was not built against package step")
+			}
+		})
+	}
+}

@@ -31,6 +31,20 @@ func (x *Uint64) CompareAndSwap(old, new uint64) bool {
 	return x.v.CompareAndSwap(old, new)
 }
 
+func (x *Uint64) And(mask uint64) uint64 { step.Pause(); return x.v.And(mask) }
+func (x *Uint64) Or(mask uint64) uint64  { step.Pause(); return x.v.Or(mask) }
+
+func LoadUint64(addr *uint64) uint64       { step.Pause(); return atomic.LoadUint64(addr) }
+func StoreUint64(addr *uint64, val uint64) { step.Pause(); atomic.StoreUint64(addr, val) }
+func SwapUint64(addr *uint64, new uint64) uint64 {
+	step.Pause()
+	return atomic.SwapUint64(addr, new)
+}
+func CompareAndSwapUint64(addr *uint64, old, new uint64) bool {
+	step.Pause()
+	return atomic.CompareAndSwapUint64(addr, old, new)
+}
+
 // Int32 is an atomic.Int32.
 type Int32 struct{ v atomic.Int32 }
 
