@@ -32,6 +32,7 @@ type results struct {
 	Cost      *cost       `json:"cost,omitempty"`
 	Goals     []goal      `json:"goals,omitempty"`
 	Keyed     *keyedCost  `json:"keyed,omitempty"`
+	HTTP      *httpCost   `json:"http,omitempty"`
 	Log       *accessLog  `json:"log,omitempty"`
 	Behaviour []behaviour `json:"behaviour,omitempty"`
 	Advice    []advice    `json:"advice,omitempty"`
@@ -155,6 +156,14 @@ func (o options) measure(res *results, stderr io.Writer) error {
 		return err
 	}
 	res.Goals = res.Cost.goals(o.strategies)
+	if !o.goals {
+		bar = newProgress(stderr, "measuring middlewares", steps)
+		res.HTTP, err = measureHTTP(o.plan, o.seed, func(fraction float64) { bar.set(int(fraction * steps)) })
+		bar.clear()
+		if err != nil {
+			return err
+		}
+	}
 	if o.keyed.keys == 0 {
 		return nil
 	}

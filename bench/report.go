@@ -46,6 +46,9 @@ func render(res *results) ([]byte, error) {
 		}
 		page.CostPictures = append(page.CostPictures, p)
 	}
+	if res.HTTP != nil {
+		page.CostTables = append(page.CostTables, res.HTTP.table())
+	}
 	var b bytes.Buffer
 	err = reportTemplate.Execute(&b, page)
 	return b.Bytes(), err

@@ -239,6 +239,9 @@ func printResults(w io.Writer, res *results, o options) {
 			t.write(w)
 		}
 	}
+	if res.HTTP != nil {
+		res.HTTP.table().write(w)
+	}
 	fmt.Fprintf(w, "\nBehaviour at %s\n", res.Settings)
 	if res.Log != nil {
 		fmt.Fprintln(w, wrap(res.Log.String(), 96))
