@@ -56,9 +56,15 @@ func newBucket(letter string, limit int, window time.Duration, burst int, burstF
 	return b, nil
 }
 
-func (b *bucket) most() int   { return b.burst }
-func (b *bucket) id() string  { return b.name }
-func (b *bucket) lua() string { return bucketLua }
+func (b *bucket) most() int  { return b.burst }
+func (b *bucket) id() string { return b.name }
+
+func (b *bucket) lua() string {
+	if b.parts == 1 {
+		return wholeLua
+	}
+	return partsLua
+}
 
 func (b *bucket) take(args []any, n, _ int, paced bool) []any {
 	cost, depth := b.cost(n), b.size

@@ -18,10 +18,14 @@ var (
 	clockLua string
 	//go:embed kinds.lua
 	kindsLua string
-	//go:embed bucket.lua
-	bucketLua string
-	//go:embed window.lua
-	windowLua string
+	//go:embed whole.lua
+	wholeLua string
+	//go:embed parts.lua
+	partsLua string
+	//go:embed fixed.lua
+	fixedLua string
+	//go:embed sliding.lua
+	slidingLua string
 	//go:embed log.lua
 	logLua string
 	//go:embed take.lua
@@ -38,7 +42,7 @@ type scripts struct {
 // newScripts returns the scripts for some limits, on a clock.
 func newScripts(clock string, limits []limit) scripts {
 	source := clock + kindsLua
-	for _, lua := range []string{bucketLua, windowLua, logLua} {
+	for _, lua := range []string{wholeLua, partsLua, fixedLua, slidingLua, logLua} {
 		if slices.ContainsFunc(limits, func(l limit) bool { return l.lua() == lua }) {
 			source += lua
 		}

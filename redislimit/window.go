@@ -33,7 +33,7 @@ func newFixed(limit int, window, offset time.Duration) (*fixed, error) {
 
 func (w *fixed) most() int   { return int(w.limit) }
 func (w *fixed) id() string  { return w.name }
-func (w *fixed) lua() string { return windowLua }
+func (w *fixed) lua() string { return fixedLua }
 
 func (w *fixed) take(args []any, n, _ int, _ bool) []any {
 	return append(args, "fixed", n, w.limit, w.width, w.offset, digits(w.limit))
@@ -104,7 +104,7 @@ func newSliding(limit int, window time.Duration) *sliding {
 
 func (w *sliding) most() int   { return int(w.limit) }
 func (w *sliding) id() string  { return w.name }
-func (w *sliding) lua() string { return windowLua }
+func (w *sliding) lua() string { return slidingLua }
 
 func (w *sliding) take(args []any, n, _ int, _ bool) []any {
 	return append(args, "sliding", n, w.limit, w.width, digits(w.limit))

@@ -1,54 +1,16 @@
--- A window's state is its number since the epoch, and then, each in so many
--- digits, what was used of the one before it, if that counts, and what is used of
--- it. While that is an int64, Redis keeps it in the place of a pointer.
-local function setWindow(key, format, expiry, ...)
-	call('SET', key, string.format(format, ...), 'PXAT', math.ceil(expiry / 1000))
-end
+-- A sliding window's state is its number since the epoch, and then, each in so many
+-- digits, what was used of the one before it, and what is used of it. While that is
+-- an int64, Redis keeps it in the place of a pointer.
+numbers.sliding = 4
 
 -- The last digits of a state, and what is before them.
 local function split(state, digits)
 	return tonumber(string.sub(state, -digits)), string.sub(state, 1, -digits - 1)
 end
 
-local function setFixed(key, index, used, width, offset, digits)
-	setWindow(key, '%.0f%0' .. digits .. '.0f', (index + 1) * width + offset, index, used)
-end
-
 local function setSliding(key, index, prev, curr, width, digits)
-	setWindow(key, '%.0f%0' .. digits .. '.0f%0' .. digits .. '.0f', (index + 2) * width, index, prev, curr)
-end
-
-numbers.fixed = 5
-
--- The numbers are those of the events, the limit, the width of a window, the
--- offset, and the digits.
-function decide.fixed(key, i)
-	local n, limit, width, offset, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0, ARGV[i + 4] + 0
-	local index, used = math.floor((now - offset) / width), 0
-	local state = call('GET', key)
-	if state then
-		local u, rest = split(state, digits)
-		local at = tonumber(rest)
-		if at > index + patience then
-			at = index + 1
-			setFixed(key, at, u, width, offset, digits)
-		end
-		if at >= index then index, used = at, u end
-	end
-	return used + n <= limit, index, used, 0, function()
-		setFixed(key, index, used + n, width, offset, digits)
-	end
-end
-
--- The numbers are those of the events, the window they were counted in, and then
--- as above.
-function refund.fixed(key, i)
-	local state = call('GET', key)
-	if not state then return end
-	local used, index = split(state, ARGV[i + 4] + 0)
-	if index + 0 == ARGV[i + 1] + 0 then
-		setFixed(key, index, math.max(used - ARGV[i], 0), ARGV[i + 2] + 0, ARGV[i + 3] + 0, ARGV[i + 4])
-	end
+	local state = string.format('%.0f%0' .. digits .. '.0f%0' .. digits .. '.0f', index, prev, curr)
+	call('SET', key, state, 'PXAT', math.ceil((index + 2) * width / 1000))
 end
 
 -- The product of a number below 2^28 and one below 2^49, as a number of 2^25s
@@ -59,8 +21,6 @@ local function product(a, b)
 	local carry = math.floor(low / 33554432)
 	return a * high + carry, low - carry * 33554432
 end
-
-numbers.sliding = 4
 
 -- The numbers are those of the events, the limit, the width of a window, and the
 -- digits.
