@@ -23,6 +23,7 @@ type options struct {
 	json       bool
 	seed       uint64
 	plan       costPlan
+	redis      string    // a server, or "" for none
 	keyed      keyedPlan // of no keys to leave it out
 }
 
@@ -95,6 +96,7 @@ func parseFlags(args []string) (options, error) {
 	fs.BoolVar(&o.cost, "cost", true, "")
 	fs.BoolVar(&o.goals, "goals", false, "")
 	fs.BoolVar(&o.json, "json", false, "")
+	fs.StringVar(&o.redis, "redis", "", "")
 	fs.BoolFunc("quick", "", func(text string) error {
 		quick, err := strconv.ParseBool(text)
 		if err != nil {
@@ -123,6 +125,10 @@ func parseFlags(args []string) (options, error) {
 		return o, errors.New(`invalid value "" for flag -log: want a file, or - for standard input`)
 	case given["o"] && o.report == "":
 		return o, errors.New(`invalid value "" for flag -o: want a file, or none`)
+	case given["redis"] && o.redis == "":
+		return o, errors.New(`invalid value "" for flag -redis: want a server's host:port`)
+	case o.redis != "" && (o.goals || o.json || given["log"] || given["traces"] || given["o"]):
+		return o, errors.New("-redis measures decisions on a server alone: it goes with none of -goals, -json, -log, -traces and -o")
 	case o.goals && !o.cost:
 		return o, errors.New("-goals and -cost=false: the goals are about cost")
 	case o.goals && (given["log"] || given["traces"]):
@@ -212,6 +218,7 @@ do to your traffic. It prints tables and writes a report with pictures.
   go run ./bench -log - -limit 100 -cost=false    only replay, a log from standard input
   go run ./bench -limit 5 -window 10s -traces edge,bursts -strategies fixedwindow,slidinglog
   go run ./bench -goals                           the cost goals, and which are met
+  go run ./bench -redis localhost:6379            what decisions cost on a Redis server
 
 What to limit
   -limit n        events per window, 1 to %[1]d (10)
@@ -236,6 +243,7 @@ What to get
   -json           print all figures as JSON instead of tables
   -quick          measure cost for %[8]s instead of %[9]s, and fewer keys
   -goals          only measure the strategies' cost and compare it with its goals
+  -redis addr     only measure decisions on the Redis or Valkey server at host:port
 
 Exit status: 0, 1 if something went wrong, 2 for wrong flags.
 `, maxLimit, short(minWindow), short(maxWindow), strings.Join(strategyNames(), ", "), strings.Join(traceNames(), ", "),

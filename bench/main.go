@@ -60,6 +60,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func (o options) run(stdin io.Reader, stdout, stderr io.Writer) error {
+	if o.redis != "" {
+		return o.measureRedis(stdout, stderr)
+	}
 	// Whatever can fail because of what the user named fails now, not after half
 	// a minute of measuring.
 	if err := o.tryStrategies(); err != nil {
