@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"iter"
 	"math/rand/v2"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/ratekeep/ratelimit/slidinglog"
 	"github.com/ratekeep/ratelimit/slidingwindow"
 	"github.com/ratekeep/ratelimit/tokenbucket"
+	"github.com/ratekeep/ratelimit/verify/step"
 )
 
 // busy is one key of a table in which others come and are forgotten during the
@@ -137,7 +139,7 @@ func TestKeyInterleavings(t *testing.T) {
 				return &steady{all: keyed.MustNew[uint64](k.config(c), keyed.Options{MaxKeys: 100})}
 			}})
 			e.frozen = true
-			programs := uint64(0)
+			programs := uint64(1) // the first of eight has too many
 			for ; e.interleavings < *interleavings/4; programs++ {
 				if history := e.program(programs); history != nil {
 					t.Fatalf("program %d is not linearizable in interleaving %d of all:%s", programs, e.interleavings, describe(history))
@@ -146,6 +148,99 @@ func TestKeyInterleavings(t *testing.T) {
 			t.Logf("%d programs, %d interleavings, %d steps", programs, e.interleavings, e.steps)
 			if e.steps < 20*e.interleavings {
 				t.Error("the table takes few steps: it was not built against package step")
+			}
+		})
+	}
+}
+
+// TestKeyStepByStep has one client interrupted after each of its steps by
+// another that goes on until it is done, or must wait for the first. They use a
+// key up, under one plan or the other, or make the table anew. Whatever they do,
+// exactly the limit is admitted.
+func TestKeyStepByStep(t *testing.T) {
+	if !*stepped {
+		t.Skip("TestStepped runs it")
+	}
+	e := new(explorer)
+	oldPause, oldYield := step.Pause, step.Yield
+	defer func() { step.Pause, step.Yield = oldPause, oldYield }()
+	step.Pause = func() { e.stop(false) }
+	step.Yield = func() { e.stop(true) }
+
+	// What is admitted of the key.
+	type table struct {
+		one, other *keyed.Limiter[uint64]
+		admitted   int
+	}
+	take := func(tb *table, l *keyed.Limiter[uint64]) {
+		for l.Allow(watched) {
+			tb.admitted++
+		}
+	}
+	renew := func(tb *table) {
+		for key := range uint64(6) {
+			tb.one.Allow(key)
+		}
+	}
+	clients := []func(tb *table){
+		func(tb *table) { take(tb, tb.one) },
+		func(tb *table) { take(tb, tb.other) },
+		renew,
+	}
+	for _, k := range keyedSubjects {
+		t.Run(k.name, func(t *testing.T) {
+			tries := 0
+			for i, first := range clients {
+				for j, second := range clients {
+					for used := range 2 {
+						for steps := 0; ; steps++ {
+							c := &handClock{hand: &hand{now: 40}}
+							tb := &table{one: keyed.MustNew[uint64](k.config(c), keyed.Options{MaxKeys: 100})}
+							tb.other = tb.one.MustWith(k.config(nil))
+							d := tb.one.Take(watched, 1)
+							if used == 0 {
+								tb.one.Refund(watched, d) // as good as new, and kept
+							}
+							client := func(calls func(*table)) *process {
+								p := &process{hand: hand{now: 40}}
+								next, stop := iter.Pull(func(yield func(pause) bool) {
+									p.pause = yield
+									calls(tb)
+								})
+								t.Cleanup(stop)
+								p.next = next
+								return p
+							}
+							a, b := client(first), client(second)
+							for n := 0; n < steps && !a.done; n++ {
+								e.resume(a, c)
+							}
+							last := a.done
+							for !b.done {
+								if e.resume(b, c); b.yielded && !a.done {
+									e.resume(a, c) // it has the lock
+								}
+							}
+							for !a.done {
+								e.resume(a, c)
+							}
+							tries++
+							c.hand = &hand{now: 40}
+							take(tb, tb.one)
+							take(tb, tb.other)
+							if want := tb.one.Peek(watched, 0).Limit - used; tb.admitted != want {
+								t.Fatalf("client %d after %d steps of client %d, %d used: %d are admitted, want %d", j, steps, i, used, tb.admitted, want)
+							}
+							if last {
+								break
+							}
+						}
+					}
+				}
+			}
+			t.Logf("%d tries", tries)
+			if tries < 500 {
+				t.Errorf("only %d tries: the table was not built against package step", tries)
 			}
 		})
 	}
