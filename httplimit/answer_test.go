@@ -51,12 +51,13 @@ func TestXRateLimitFields(t *testing.T) {
 		{0, []string{"15", "30", "60", "60", "26"}},
 		{httplimit.XRateLimitDelta, []string{"15", "30", "60", "60", "26"}},
 		// Since 2000-01-01, rounded up.
-		{httplimit.XRateLimitEpoch, []string{"946684815", "946684830", "946684860", "946684860", "946684860"}},
+		{httplimit.XRateLimitEpoch, []string{"946684816", "946684831", "946684861", "946684861", "946684861"}},
 	} {
 		s := newServer(t, httplimit.Config{
 			Defaults: []httplimit.Limit{{Rate: "4 per minute", Cost: func(r *http.Request) int { return len(r.URL.Path) }}},
 			Headers:  tc.headers,
 		}, nil)
+		s.clock.Advance(500 * time.Millisecond)
 		for i, want := range []struct{ path, remaining, retry string }{
 			{"/", "3", ""}, {"/", "2", ""}, {"/x", "0", ""}, {"/", "0", "15"}, {"/xx", "2", "11"},
 		} {
@@ -229,7 +230,7 @@ func TestOwnAnswer(t *testing.T) {
 				return
 			}
 			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprint(w, res.Limit, " for ", res.Key(), " on ", res.Route, ": ", res.RetryAfter, w.Header().Get("Retry-After"))
+			fmt.Fprint(w, res.Policy, " for ", res.Key(), " on ", res.Route, ": ", res.RetryAfter, w.Header().Get("Retry-After"))
 		},
 	}, muxOf("/own", "/default"))
 	s.want("200 503", "GET /own")

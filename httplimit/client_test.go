@@ -88,7 +88,7 @@ const (
 )
 
 func TestClientBehindNamedProxies(t *testing.T) {
-	proxies := []string{"10.0.0.0/8", "fd00::/16", "203.0.113.9"}
+	proxies := []string{"10.0.0.0/8", "fd00::/16", "203.0.113.9", "fe80::/10", "::ffff:172.16.0.0/108", "::ffff:203.0.113.10"}
 	for _, tc := range []struct {
 		header string
 		words  []string
@@ -100,6 +100,9 @@ func TestClientBehindNamedProxies(t *testing.T) {
 		{"X-Forwarded-For", []string{proxy1, "X-Forwarded-For: 198.51.100.1"}, "198.51.100.1"},
 		{"X-Forwarded-For", []string{"from [::ffff:10.0.0.1]:1", "X-Forwarded-For: 198.51.100.1"}, "198.51.100.1"},
 		{"X-Forwarded-For", []string{proxy6, "X-Forwarded-For: 198.51.100.1:99"}, "198.51.100.1"},
+		{"X-Forwarded-For", []string{"from [fe80::1%eth0]:1", "X-Forwarded-For: 198.51.100.1"}, "198.51.100.1"},
+		{"X-Forwarded-For", []string{"from 172.31.0.1:1", "X-Forwarded-For: 198.51.100.1, 203.0.113.10"}, "198.51.100.1"},
+		{"X-Forwarded-For", []string{"from 172.32.0.1:1", "X-Forwarded-For: 198.51.100.1"}, "172.32.0.1"},
 		// The rightmost hop that is no proxy, whatever the client wrote before it.
 		{"X-Forwarded-For", []string{proxy1, "X-Forwarded-For: 1.1.1.1, 198.51.100.1"}, "198.51.100.1"},
 		{"X-Forwarded-For", []string{proxy1, "X-Forwarded-For: 1.1.1.1,\t198.51.100.1 , 10.9.9.9,203.0.113.9"}, "198.51.100.1"},

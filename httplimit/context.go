@@ -13,10 +13,10 @@ type Result struct {
 	ratelimit.Decision
 
 	Route  string // the key in Config.Routes or else the pattern; "" if not known
-	Limit  string // the name of the limit that decided, or "ban"
+	Policy string // the name of the limit that decided, or "ban"
 	Banned bool   // the Config's Ban refused
 	DryRun bool   // the request is let through whatever the Decision
-	Err    error  // of the Store that did not decide; there is no Decision then
+	Err    error  // of the Store that did not decide, or of a client that has gone; there is no Decision then
 
 	key  key
 	rate *rate
@@ -39,7 +39,7 @@ func FromContext(ctx context.Context) (res Result, ok bool) {
 
 func (v *visit) result() Result {
 	c := v.nearest
-	res := Result{Route: v.route.name, Limit: c.rate.name, DryRun: v.config.DryRun, key: c.key, rate: c.rate}
+	res := Result{Route: v.route.name, Policy: c.rate.name, DryRun: v.config.DryRun, key: c.key, rate: c.rate}
 	if c.failed {
 		res.Err = v.failure
 	} else {

@@ -21,7 +21,7 @@ func (v *visit) logRefusal(r *http.Request, res *Result) {
 	log.LogAttrs(ctx, slog.LevelInfo, eventRefused,
 		slog.String("method", r.Method),
 		slog.String("route", res.Route),
-		slog.String("limit", res.Limit),
+		slog.String("limit", res.Policy),
 		slog.String("key", res.Key()),
 		slog.Duration("retry_after", res.RetryAfter),
 		slog.Bool("banned", res.Banned),

@@ -433,7 +433,7 @@ func ExampleConfig_refuse() {
 			}
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusTooManyRequests)
-			json.NewEncoder(w).Encode(map[string]string{"error": "ratelimit exceeded " + res.Limit})
+			json.NewEncoder(w).Encode(map[string]string{"error": "ratelimit exceeded " + res.Policy})
 		},
 		Clock: clock.NewFake(),
 	})
@@ -453,7 +453,7 @@ func ExampleFromContext() {
 	})
 	server := limits.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if res, ok := httplimit.FromContext(r.Context()); ok {
-			fmt.Fprintf(w, "%d of %d left, all of them in %v\n", res.Remaining, res.Decision.Limit, res.ResetAfter)
+			fmt.Fprintf(w, "%d of %d left, all of them in %v\n", res.Remaining, res.Limit, res.ResetAfter)
 		}
 	}))
 	get(server, "/")

@@ -71,14 +71,16 @@ func MustNew(c Config) *Limiter {
 // Middleware limits the requests to next. It can stand anywhere: around the
 // whole server, around a part of it, or around one handler.
 //
-// The request's route is looked up in Config.Routes. One that is not there has
-// the Defaults, and counts them by its pattern: that is [http.Request.Pattern],
-// which a router sets for what is inside it, or else what next answers, if that
-// is an [http.ServeMux]. Requests whose pattern nobody knows count together.
+// The request's route is the pattern in Config.Routes that its path matches. A
+// request that matches none has the Defaults, and counts them by its pattern:
+// that is what next answers, if it is an [http.ServeMux], or else
+// [http.Request.Pattern], which a router sets for what is inside it. Requests
+// whose pattern nobody knows count together.
 //
-// A router that does not read paths as [http.ServeMux] does, because it ignores
-// case or a slash at the end, may take a request to a handler which by its path
-// is on another route. Put [Limiter.Route] around that handler instead.
+// Paths are read as [http.ServeMux] does, and as they are at the middleware.
+// Behind [http.StripPrefix], or a router that ignores case or a slash at the
+// end, the path of a request may not be the one that its route has in the
+// Config. Put [Limiter.Route] around that route's handler instead.
 func (l *Limiter) Middleware(next http.Handler) http.Handler {
 	mux, _ := next.(muxer)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -265,18 +267,14 @@ type muxer interface {
 
 func (l *Limiter) routeOf(r *http.Request, mux muxer) *route {
 	if l.patterns != nil {
-		if rt, ok := l.routes[r.Pattern]; ok {
+		_, pattern := l.patterns.Handler(r)
+		if rt, ok := l.routes[pattern]; ok {
 			return rt
-		}
-		if _, pattern := l.patterns.Handler(r); pattern != "" {
-			if rt, ok := l.routes[pattern]; ok {
-				return rt
-			}
 		}
 	}
 	pattern := r.Pattern
 	// To CONNECT, http.ServeMux may answer a path of the client's as a pattern.
-	if pattern == "" && mux != nil && r.Method != http.MethodConnect {
+	if mux != nil && r.Method != http.MethodConnect {
 		_, pattern = mux.Handler(r)
 	}
 	if pattern == "" {

@@ -3,8 +3,11 @@ package httplimit_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/httplimit"
 )
 
@@ -26,14 +29,17 @@ func TestNestedMiddlewaresCountOnce(t *testing.T) {
 // A refusal further in leaves no charge further out, and nothing more to settle.
 func TestNestedRefusalChargesNothing(t *testing.T) {
 	s := newServer(t, httplimit.Config{
-		Defaults: []httplimit.Limit{{Rate: "2 per day", CountWhen: func(httplimit.Response) bool { return false }}, {Rate: "3 per day"}},
-		Routes:   map[string]httplimit.Route{"once": {Limits: rate("1 per day")}},
+		Defaults: []httplimit.Limit{
+			{Rate: "3 per day", CountWhen: func(resp httplimit.Response) bool { return resp.Status == 200 }},
+			{Rate: "4 per day"},
+		},
+		Routes: map[string]httplimit.Route{"once": {Limits: rate("1 per day")}},
 	}, nil)
 	s.Handler = s.limits.Middleware(s.limits.Route("once")(status(200)))
 	s.want("200 429 429 429 429", "GET /")
 	wantHeader(t, s.do("GET /").Header(), "Retry-After", "86400")
 	s.Handler = s.limits.Middleware(status(200))
-	s.want("200 200 429", "GET /") // had the refusals been charged, or refunded twice, it would not be two
+	s.want("200 200 429", "GET /") // had the refusals been charged, or given back twice, it would not be two
 }
 
 // The header fields are of the nearest limit of all, and list them all.
@@ -46,7 +52,7 @@ func TestNestedHeadersAreOfAll(t *testing.T) {
 	inner := ""
 	s.Handler = s.limits.Middleware(s.limits.Route("in")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		res, _ := httplimit.FromContext(r.Context())
-		inner = fmt.Sprint(res.Limit, " ", res.Remaining)
+		inner = fmt.Sprint(res.Policy, " ", res.Remaining)
 	})))
 	h := s.do("GET /").Header()
 	wantHeader(t, h, "X-RateLimit-Limit", "2")
@@ -57,18 +63,24 @@ func TestNestedHeadersAreOfAll(t *testing.T) {
 	}
 }
 
-// Limiters do not know of one another.
+// Limiters do not know of one another: what one refuses counts with another.
 func TestNestedLimitersAreIndependent(t *testing.T) {
-	a := newServer(t, httplimit.Config{Defaults: rate("2 per day")}, nil)
-	b := newServer(t, httplimit.Config{Defaults: rate("3 per day")}, a.limits.Middleware(status(200)))
-	b.want("200 200 429 429", "GET /")
+	inner := newServer(t, httplimit.Config{Defaults: rate("1 per day")}, nil)
+	outer := newServer(t, httplimit.Config{Defaults: rate("3 per day")}, inner.Handler)
+	outer.want("200 429", "GET /")
+	inner.want("429", "GET /")
+	outer.Handler = outer.limits.Middleware(status(200))
+	outer.want("200 429", "GET /")
 }
 
-// A banned client is not asked about twice.
+// Whether a client is banned is asked once for a request.
 func TestNestedBanIsCheckedOnce(t *testing.T) {
-	s := newServer(t, httplimit.Config{Defaults: rate("2 per day"), Ban: httplimit.Ban{Refusals: "1 per day", For: 1e9}}, nil)
+	e := newElsewhere(clock.NewFake())
+	s := newServer(t, httplimit.Config{Defaults: rate("2 per day"), Ban: httplimit.Ban{Refusals: "1 per day", For: time.Second}, Store: e.store}, nil)
 	s.Handler = s.limits.Middleware(s.limits.Middleware(status(200)))
-	s.want("200 200 429 429 429", "GET /")
-	s.clock.Advance(1e9)
-	s.want("429", "GET /")
+	s.do("GET /")
+	want := []string{"Peek Ban.For||addr|192.0.2.1", "Take Defaults[0]|||addr|192.0.2.1"}
+	if !slices.Equal(e.calls, want) {
+		t.Errorf("asked %q, want %q", e.calls, want)
+	}
 }

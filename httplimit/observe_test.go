@@ -31,7 +31,7 @@ func TestHandlersReadTheDecision(t *testing.T) {
 		Routes:   map[string]httplimit.Route{"/exempt": {Exempt: true}, "/zero": {Limits: []httplimit.Limit{{Rate: "1/s", ExemptWhen: func(*http.Request) bool { return true }}}}},
 	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		res, ok := httplimit.FromContext(r.Context())
-		got = append(got, fmt.Sprint(ok, res.Allowed, res.Remaining, " ", res.Limit, " ", res.Route, " ", res.ResetAfter))
+		got = append(got, fmt.Sprint(ok, res.Allowed, res.Remaining, " ", res.Policy, " ", res.Route, " ", res.ResetAfter))
 	}))
 	s.want("200 200", "GET /")
 	s.want("200", "GET /exempt")
@@ -66,7 +66,7 @@ func TestOnRefusalIsCalledForRefusals(t *testing.T) {
 	var got []string
 	s := newServer(t, httplimit.Config{
 		Defaults:  rate("1 per minute"),
-		OnRefusal: func(r *http.Request, res httplimit.Result) { got = append(got, r.Method+" "+res.Limit+" "+res.Key()) },
+		OnRefusal: func(r *http.Request, res httplimit.Result) { got = append(got, r.Method+" "+res.Policy+" "+res.Key()) },
 	}, nil)
 	s.want("200 429", "GET /")
 	s.want("429", "POST /")
@@ -125,4 +125,10 @@ func TestDryRun(t *testing.T) {
 	if want := "[true true true true false true]"; fmt.Sprint(results) != want {
 		t.Errorf("a minute later: %v, want %s", results, want)
 	}
+}
+
+// A dry run lets a request through also if a Store fails.
+func TestDryRunWithoutAStore(t *testing.T) {
+	s, _ := failing(t, "Peek", func(c *httplimit.Config) { c.DryRun = true })
+	s.want("200 200 200 200 200", "GET /")
 }

@@ -171,6 +171,27 @@ func TestRouteNamesARouteInsideAnyRouter(t *testing.T) {
 	s.limits.Route("logn")
 }
 
+// Where a mux has mounted the middleware makes no difference to what is inside.
+func TestRoutesBehindAnotherMux(t *testing.T) {
+	s := newServer(t, httplimit.Config{
+		Defaults: rate("2 per minute"),
+		Routes:   map[string]httplimit.Route{"/": {Limits: rate("9 per minute")}, "/login": {Limits: rate("1 per minute")}, "/app/{x}": {}},
+	}, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/", s.limits.Middleware(status(200)))
+	s.Handler = mux
+	s.want("200 429", "GET /login")
+	s.want("200 200 429", "GET /app/x")
+	s.want("200 200 200", "GET /x")
+
+	s = newServer(t, httplimit.Config{Defaults: rate("1 per minute")}, muxOf("/a", "/b"))
+	mux = http.NewServeMux()
+	mux.Handle("/", s.Handler)
+	s.Handler = mux
+	s.want("200 429", "GET /a")
+	s.want("200 429", "GET /b")
+}
+
 func TestEveryRouteIsListed(t *testing.T) {
 	s := newServer(t, httplimit.Config{
 		Defaults:    rate("100 per minute; 5/s"),

@@ -267,7 +267,7 @@ func (v *visit) settle(resp Response) {
 // refuse answers a request that is not let through. It reports whether it is let
 // through nonetheless.
 func (v *visit) refuse(w http.ResponseWriter, r *http.Request, res Result) (dry bool) {
-	res.Route, res.Limit, res.DryRun = v.route.name, res.rate.name, v.config.DryRun
+	res.Route, res.Policy, res.DryRun = v.route.name, res.rate.name, v.config.DryRun
 	v.logRefusal(r, &res)
 	if v.config.OnRefusal != nil {
 		v.config.OnRefusal(r, res)
@@ -281,14 +281,10 @@ func (v *visit) refuse(w http.ResponseWriter, r *http.Request, res Result) (dry 
 	return false
 }
 
-// fail answers a request that a Store could not decide on.
+// fail answers a request that a Store could not decide on, or that nobody waits
+// for any more.
 func (v *visit) fail(w http.ResponseWriter, r *http.Request, err error) {
 	v.undoOuter()
-	if v.Context.Err() != nil {
-		// Nobody waits for an answer; but without one it would be a success.
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
 	v.config.Refuse(w, r, Result{Route: v.route.name, Err: err})
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
@@ -275,13 +276,19 @@ func TestStoreFailureOfTheOnlyLimit(t *testing.T) {
 func TestStoreIsNotBlamedForAClientThatHasGone(t *testing.T) {
 	logger, log := newLog()
 	e := newElsewhere(clock.NewFake())
-	for _, admit := range []bool{false, true} {
+	for _, in := range []struct {
+		admit     bool
+		verb, key string
+	}{{false, "Take", "rate 1"}, {true, "Take", "rate 1"}, {false, "Peek", "Ban.For"}, {true, "Peek", "Ban.For"}} {
 		called := false
-		s := newServer(t, httplimit.Config{Defaults: rate("2 per day; 9 per week"), Store: e.store, Logger: logger, AdmitOnError: admit},
+		s := newServer(t, httplimit.Config{
+			Defaults: rate("2 per day; 9 per week"), Ban: httplimit.Ban{Refusals: "1/d", For: time.Hour},
+			Store: e.store, Logger: logger, AdmitOnError: in.admit,
+		},
 			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { called = true }))
 		ctx, cancel := context.WithCancel(t.Context())
 		e.fail = func(verb, key string) error {
-			if verb == "Take" && strings.Contains(key, "rate 1") {
+			if verb == in.verb && strings.Contains(key, in.key) {
 				cancel() // in the middle of it
 				return context.Canceled
 			}

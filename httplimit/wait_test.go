@@ -211,12 +211,13 @@ func TestWaitingHoldsNothing(t *testing.T) {
 	s := newServer(t, httplimit.Config{
 		Defaults:    []httplimit.Limit{{Rate: "1 per second", MaxWait: time.Minute}},
 		Routes:      map[string]httplimit.Route{"/free": {Limits: rate("9/s")}},
-		Application: []httplimit.Limit{{Rate: "2 per hour"}},
+		Application: []httplimit.Limit{{Rate: "2 per 10s"}},
 	}, nil)
 	s.want("200", "GET /")
 	done := s.started(t.Context(), "GET /")
 	s.asleep(1)
-	s.want("200 429", "GET /free") // takes the second of the hour meanwhile
+	s.want("200 429", "GET /free") // takes the second of the ten seconds meanwhile
+	s.want("429", "GET /")         // so that there is nothing to wait for any more
 	s.clock.Advance(time.Second)
 	if code := <-done; code != 429 {
 		t.Errorf("status %d", code)

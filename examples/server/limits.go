@@ -56,7 +56,7 @@ func user(r *http.Request) string { return r.Header.Get("X-User") }
 
 // refuse answers a request that is refused with JSON.
 func refuse(w http.ResponseWriter, r *http.Request, res httplimit.Result) {
-	status, message := http.StatusTooManyRequests, "rate limit exceeded: "+res.Limit
+	status, message := http.StatusTooManyRequests, "rate limit exceeded: "+res.Policy
 	if res.Err != nil {
 		status, message = http.StatusServiceUnavailable, "the limits cannot be checked"
 	}

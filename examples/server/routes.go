@@ -34,6 +34,6 @@ func login(w http.ResponseWriter, r *http.Request) {
 // dynamic tells the client what it has left.
 func dynamic(w http.ResponseWriter, r *http.Request) {
 	if res, ok := httplimit.FromContext(r.Context()); ok {
-		fmt.Fprintf(w, "%d of %d left\n", res.Remaining, res.Decision.Limit)
+		fmt.Fprintf(w, "%d of %d left\n", res.Remaining, res.Limit)
 	}
 }
