@@ -117,4 +117,36 @@ func TestMemoryOfTheLog(t *testing.T) {
 	}
 }
 
+// TestEntriesAreGivenBack uses logs in every way that gives entries back: they
+// are not more in the end than before.
+func TestEntriesAreGivenBack(t *testing.T) {
+	log := kinds[4]
+	c := clock.NewFake()
+	l := keyed.MustNew[int](log.config(100, time.Hour, c), keyed.Options{MaxKeys: 100})
+	other := l.MustWith(log.config(50, time.Hour, nil))
+	for name, use := range map[string]func(){
+		"peeks": func() { other.Peek(1, 1) },
+		"refusals under another plan": func() {
+			other.AllowN(1, 50)
+		},
+		"changes of plan": func() { l.Allow(2); other.Allow(2) },
+		"forgotten":       func() { l.Allow(3); c.Advance(1); l.Allow(3); l.Forget(3) },
+		"refunds":         func() { l.Refund(4, l.Take(4, 2)) },
+		"as good as new":  func() { l.Allow(5); c.Advance(time.Hour); l.Renew(5) },
+	} {
+		l.Allow(1)
+		before, _ := l.Memory()
+		for range 1000 {
+			use()
+		}
+		for key := range 10 {
+			l.Forget(key)
+		}
+		l.Renew(0)
+		if after, _ := l.Memory(); after > before+1024 {
+			t.Errorf("%s: %d bytes before and %d after", name, before, after)
+		}
+	}
+}
+
 var _ ratelimit.Limiter = (*keyed.Limiter[int])(nil).Key(1)

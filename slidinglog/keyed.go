@@ -62,7 +62,7 @@ func (r *recordRule) Decide(record []uint64, h *algorithm.Heap, now time.Duratio
 	switch {
 	case ahead > 0:
 		d.ResetAfter = span.Wait(now, r.fits(&g, t, oldest, used, ahead, 0)+uint64(r.window))
-	case possible && used+n <= r.limit:
+	case possible && n <= r.limit-used: // used+n may overflow
 		d.Allowed = true
 		d.Remaining = r.limit - used - n
 		d.ResetAfter = span.Wait(now, uint64(t+r.window))
