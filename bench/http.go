@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,7 +49,11 @@ var httpImpls = []httpImpl{
 			if p == refused {
 				limit = 1
 			}
-			return httprate.LimitByIP(limit, day)(next), nil, nil
+			address := func(r *http.Request) (string, error) {
+				host, _, err := net.SplitHostPort(r.RemoteAddr)
+				return httprate.CanonicalizeIP(host), err
+			}
+			return httprate.LimitBy(limit, day, address)(next), nil, nil
 		},
 	},
 	{

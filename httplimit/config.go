@@ -71,7 +71,8 @@ type Config struct {
 	AdmitOnError bool
 
 	// Memory bounds how many keys each limit keeps in the memory of this
-	// process, and says what happens to a new one when all are in use.
+	// process, and says what happens to a new one when all are in use. A Ban
+	// keeps as many again, twice: who has been refused, and who is banned.
 	Memory keyed.Options
 
 	// Clock is what time is read from. nil means a system clock.
@@ -134,8 +135,9 @@ type Limit struct {
 
 	// CountWhen, if not nil, counts only requests whose responses it says yes
 	// to. The request is counted when it comes, so that no more than the limit
-	// are under way at a time, and what it took is given back if CountWhen says
-	// no. It is not asked, and the request counts, if the handler panics.
+	// are under way at a time, as the header fields say; and what it took is
+	// given back if CountWhen says no. It is not asked, and the request counts,
+	// if the handler panics.
 	CountWhen func(Response) bool
 
 	// Plan, if not nil, names the plan that a request is under, one of Plans.

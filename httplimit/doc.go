@@ -17,8 +17,10 @@
 // # Promise
 //
 // A request is charged to every limit that applies to it, or to none: if one of
-// them refuses, the others have not counted it. Each limit counts a request
-// once, however many middlewares of one Limiter it passes. A client that waits
+// them refuses, the others have not counted it. (Of requests that one key makes
+// at the same instant, one may be refused for the sake of another which in the
+// end is refused too.) Each limit counts a request once, however many
+// middlewares of one Limiter it passes. A client that waits
 // as long as Retry-After says is admitted, if nobody else uses the same key
 // meanwhile. Whoever cannot be told apart from others shares their limits, and
 // is never let through for it. What a client sends can make no limit's memory
@@ -61,6 +63,27 @@
 // A refusal charges nothing: a client that keeps asking does not keep itself
 // out. It still costs the server a look-up and an answer. A [Ban] makes both as
 // cheap as they can be here; what is cheaper happens before the request arrives.
+//
+// # For those who know Flask-Limiter
+//
+//	default_limits, application_limits      Config.Defaults, Config.Application
+//	@limiter.limit("1 per day")             Config.Routes, Route.Limits
+//	override_defaults=False                 Route.AddDefaults
+//	@limiter.exempt                         Route.Exempt
+//	shared_limit(…, scope="name")           Limit.Scope
+//	key_func, exempt_when, cost             Limit.Key, Limit.ExemptWhen, Limit.Cost
+//	per_method, deduct_when                 Limit.PerMethod, Limit.CountWhen
+//	limits from a function                  Limit.Plan and Limit.Plans
+//	meta_limits                             Config.Ban
+//	on_breach, errorhandler(429)            Config.OnRefusal, Config.Refuse
+//	RATELIMIT_SWALLOW_ERRORS                Config.AdmitOnError
+//	flask limiter limits, limiter clear     fmt.Println(limits), Limiter.Reset
+//
+// The strings mean the same, and these differ: a request that is refused by one
+// of its limits is charged to none; what CountWhen judges is counted while it is
+// under way, so that no number of requests at a time gets past it; the strategy
+// is a token bucket, unless a limit says FixedWindow; a Ban lasts for a time of
+// its own; and a limit that is not understood is an error when it is made.
 //
 // # Several servers
 //
