@@ -3,6 +3,7 @@ package redislimit
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,8 +23,8 @@ func BenchmarkTake(b *testing.B) {
 		}
 		return l
 	}
-	granting := limiter(1<<40, Options{})
-	leasing := limiter(1<<40, Options{Lease: 100})
+	granting := limiter(math.MaxInt32, Options{})
+	leasing := limiter(math.MaxInt32, Options{Lease: 100})
 	asking := limiter(1, Options{Refusals: NoRefusals})
 	remembering := limiter(1, Options{})
 	take := func(l *Limiter, allowed bool) func() error {

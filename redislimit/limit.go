@@ -70,15 +70,15 @@ func retry(now, then int64) time.Duration { return max(wait(now, then), time.Mic
 
 // check returns an error that names the field, its value and the range, unless
 // the script can count limit events per window.
-func check(limit int, window time.Duration, most int) error {
+func check(limit int, window time.Duration, most int64) error {
 	if err := span.Check(limit, window); err != nil {
 		return err
 	}
 	if err := whole("Window", window); err != nil {
 		return err
 	}
-	if int64(limit) > int64(most) {
-		return fmt.Errorf("Limit %d is out of range [1, %d]", limit, most)
+	if int64(limit) > most {
+		return fmt.Errorf("%s %d is out of range [1, %d]", "Limit", limit, most)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func New[C Config](config C, client redis.UniversalClient, options Options) (*Li
 	var (
 		events int
 		window time.Duration
-		most   = maxLimit
+		most   int64 = maxLimit
 		paces  bool
 		make   func() (limit, error)
 	)
