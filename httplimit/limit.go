@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,15 +38,14 @@ type rate struct {
 	bodies  bodies // of a refusal
 }
 
-// share makes the limit count all its routes together.
+// share makes the limit count all its routes together, under a name if it has
+// one.
 func (m *limit) share(name string) {
 	m.shared = true
-	if name == "" {
-		m.methods = newMethodScopes(scope{})
-		return
-	}
-	m.scope = &scope{shared: name}
 	m.methods = newMethodScopes(scope{shared: name})
+	if name != "" {
+		m.scope = &scope{shared: name}
+	}
 }
 
 // scopeOf is what a request to the route is counted in.
@@ -138,8 +139,8 @@ func (b *builder) limit(where string, given Limit) ([]*limit, error) {
 			ms[i].share(given.Scope)
 		}
 	}
-	for plan, text := range given.Plans {
-		under, err := b.rates(id, plan, text, given, rates)
+	for _, plan := range slices.Sorted(maps.Keys(given.Plans)) {
+		under, err := b.rates(id, plan, given.Plans[plan], given, rates)
 		if err != nil {
 			return nil, fmt.Errorf("%s: Plans[%q]: %w", where, plan, err)
 		}

@@ -105,7 +105,8 @@ func (l *Limiter) Route(name string) func(http.Handler) http.Handler {
 
 // Reset makes one key as good as new, in all limits of all routes, and lifts its
 // ban. It is an address, which stands for all that are grouped with it, or what
-// a Key function returned, or what [Result.Key] says.
+// a Key function returned, or what [Result.Key] says. Of routes that are not in
+// the Config it knows those that this process has had requests for.
 func (l *Limiter) Reset(ctx context.Context, name string) error {
 	var errs []error
 	for _, k := range l.keysNamed(name) {
@@ -158,7 +159,9 @@ func newLimiter(c Config) (*Limiter, error) {
 		return nil, err
 	}
 	for _, m := range application {
-		m.share("")
+		if !m.shared {
+			m.share("")
+		}
 	}
 	defaults, err := b.limits("Defaults", c.Defaults)
 	if err != nil {

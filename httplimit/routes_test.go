@@ -127,6 +127,19 @@ func TestScopeIsSharedByItsRoutes(t *testing.T) {
 	s.want("200 200 200 429", "GET /c")
 }
 
+// The Application may have a part in a Scope, too.
+func TestScopeOfTheApplication(t *testing.T) {
+	shared := httplimit.Limit{Rate: "3 per hour", Scope: "x", PerMethod: true}
+	s := newServer(t, httplimit.Config{
+		Application: []httplimit.Limit{shared},
+		Routes:      map[string]httplimit.Route{"alone": {Limits: []httplimit.Limit{shared}}},
+	}, nil)
+	s.want("200 200", "GET /")
+	s.Handler = s.limits.Route("alone")(status(200))
+	s.want("200 429", "GET /")
+	s.want("200 200 200 429", "POST /")
+}
+
 // A limit that is named twice for a route counts once.
 func TestScopeNamedTwiceCountsOnce(t *testing.T) {
 	shared := httplimit.Limit{Rate: "2 per hour", Scope: "x"}

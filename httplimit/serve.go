@@ -79,15 +79,15 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 // collect finds the limits that apply to the request, and that it has not been
 // charged for further out.
 func (v *visit) collect(r *http.Request, from *sender) {
+	v.charges = v.one[:0]
+	if n := len(v.route.limits); n > 1 {
+		v.charges = make([]charge, 0, n)
+	}
 	for _, m := range v.route.limits {
 		if v.charged(m) || m.given.ExemptWhen != nil && m.given.ExemptWhen(r) {
 			continue
 		}
-		if len(v.charges) == 0 {
-			v.charges = v.one[:]
-		} else {
-			v.charges = append(v.charges, charge{})
-		}
+		v.charges = v.charges[:len(v.charges)+1] // there is room for all
 		c := &v.charges[len(v.charges)-1]
 		c.limit = m
 		c.rate = m.rateOf(r)
