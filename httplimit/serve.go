@@ -121,7 +121,7 @@ func (v *visit) decide() (err error) {
 		}
 	}
 	err = v.takeAll(v.Context)
-	if err != nil || v.config.DryRun || !v.mayWait() {
+	if err != nil || !v.nearest.refused() || v.config.DryRun || !v.mayWait() {
 		return err
 	}
 	return v.wait(v.nearest)
@@ -143,7 +143,10 @@ func (v *visit) takeAll(ctx context.Context) error {
 		}
 		err := c.rate.take(ctx, &c.key, c.n, &c.decision)
 		c.taken = c.decision.Allowed && err == nil
-		if err = v.pass(ctx, c, err); err != nil || c.refused() {
+		if err != nil {
+			err = v.pass(ctx, c, err)
+		}
+		if err != nil || c.refused() {
 			v.nearest = c
 			v.undo()
 			return err
@@ -157,8 +160,12 @@ func (v *visit) takeAll(ctx context.Context) error {
 func (v *visit) peekAll(ctx context.Context) error {
 	for i := range v.charges {
 		c := &v.charges[i]
+		c.failed = false
 		err := c.rate.peek(ctx, &c.key, c.n, &c.decision)
-		if err = v.pass(ctx, c, err); err != nil {
+		if err != nil {
+			err = v.pass(ctx, c, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -166,14 +173,10 @@ func (v *visit) peekAll(ctx context.Context) error {
 	return nil
 }
 
-// pass is what becomes of a Store's error: nil if the request goes on without
-// that Store.
+// pass is what becomes of the error of a charge's Store: nil if the request goes
+// on without it.
 func (v *visit) pass(ctx context.Context, c *charge, err error) error {
-	c.failed = false
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return ctx.Err() // nobody waits any more, and no Store has failed
 	}
 	v.logFailure(ctx, err)
