@@ -23,8 +23,7 @@ import (
 // history: before each call there is another key, so that the table is made anew
 // every few calls, while the others call.
 type busy struct {
-	all  *keyed.Limiter[uint64]
-	base uint64
+	all *keyed.Limiter[uint64]
 }
 
 const watched = 1 << 63
@@ -243,5 +242,67 @@ func TestKeyStepByStep(t *testing.T) {
 				t.Errorf("only %d tries: the table was not built against package step", tries)
 			}
 		})
+	}
+}
+
+// TestPlaceIsNotMissed has the only key of a full table become as good as new
+// after each step of one who finds no place. Whoever comes afterwards finds it.
+func TestPlaceIsNotMissed(t *testing.T) {
+	if !*stepped {
+		t.Skip("TestStepped runs it")
+	}
+	e := new(explorer)
+	oldPause, oldYield := step.Pause, step.Yield
+	defer func() { step.Pause, step.Yield = oldPause, oldYield }()
+	step.Pause = func() { e.stop(false) }
+	step.Yield = func() { e.stop(true) }
+	for _, k := range keyedSubjects {
+		for name, free := range map[string]func(l *keyed.Limiter[uint64], d ratelimit.Decision){
+			"Refund": func(l *keyed.Limiter[uint64], d ratelimit.Decision) { l.Refund(1, d) },
+			"Forget": func(l *keyed.Limiter[uint64], _ ratelimit.Decision) { l.Forget(1) },
+		} {
+			t.Run(k.name+"/"+name, func(t *testing.T) {
+				for steps := 0; ; steps++ {
+					c := &handClock{hand: &hand{now: 40}}
+					l := keyed.MustNew[uint64](k.config(c), keyed.Options{MaxKeys: 1})
+					d := l.Take(1, 1)
+					client := func(calls func()) *process {
+						p := &process{hand: hand{now: 40}}
+						next, stop := iter.Pull(func(yield func(pause) bool) {
+							p.pause = yield
+							calls()
+						})
+						t.Cleanup(stop)
+						p.next = next
+						return p
+					}
+					admitted := false
+					a := client(func() { admitted = l.Allow(2) })
+					b := client(func() { free(l, d) })
+					for n := 0; n < steps && !a.done; n++ {
+						e.resume(a, c)
+					}
+					last := a.done
+					for !b.done {
+						if e.resume(b, c); b.yielded && !a.done {
+							e.resume(a, c)
+						}
+					}
+					for !a.done {
+						e.resume(a, c)
+					}
+					c.hand = &hand{now: 40}
+					if !admitted && !l.Allow(3) {
+						t.Fatalf("freed after %d steps of one who found no place: nobody finds it", steps)
+					}
+					if last {
+						if steps < 5 {
+							t.Errorf("%d steps: the table was not built against package step", steps)
+						}
+						break
+					}
+				}
+			})
+		}
 	}
 }
