@@ -90,7 +90,7 @@ type Config interface {
 type Options struct {
 	// MaxKeys is the most keys that are ever kept: 1 to 2^30. 0 means 2^20,
 	// about a million. The table grows as keys come; of the maximum it takes
-	// up no more than 128 bytes for each 4096 keys beforehand.
+	// up no more than 200 bytes for each 4096 keys beforehand.
 	MaxKeys int
 
 	// WhenFull says what happens to a new key when MaxKeys keys are active.
