@@ -16,6 +16,9 @@ import (
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/fixedwindow"
+	"github.com/ratekeep/ratelimit/leakybucket"
+	"github.com/ratekeep/ratelimit/slidinglog"
+	"github.com/ratekeep/ratelimit/slidingwindow"
 	"github.com/ratekeep/ratelimit/tokenbucket"
 )
 
@@ -414,6 +417,53 @@ func TestFallbackIsBounded(t *testing.T) {
 	}
 	if len(f.keys) != 1 {
 		t.Errorf("%d keys are kept", len(f.keys))
+	}
+}
+
+// The fallback of each kind admits its share at once, and a refund gives back.
+func TestFallbackAdmitsItsShare(t *testing.T) {
+	const limit, share, window = 100, 20, time.Hour
+	both := []any{tokenbucket.Config{Limit: limit, Window: window}, slidinglog.Config{Limit: 3 * share, Window: window}}
+	for i, configs := range [][]any{
+		{tokenbucket.Config{Limit: limit, Window: window}},
+		{leakybucket.Config{Limit: limit, Window: window}},
+		{fixedwindow.Config{Limit: limit, Window: window}},
+		{slidingwindow.Config{Limit: limit, Window: window}},
+		{slidinglog.Config{Limit: limit, Window: window}},
+		both,
+	} {
+		want := limit / share
+		if len(configs) > 1 {
+			want = 3
+		}
+		f, err := newFallback(configs, share, clock.NewFake())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			var taken []ratelimit.Decision
+			for {
+				d := f.decide("key", question{n: 1, take: true}, 0)
+				if !d.Allowed {
+					break
+				}
+				taken = append(taken, d)
+			}
+			if len(taken) != want {
+				t.Errorf("%d: %d are admitted, want %d", i, len(taken), want)
+			}
+			if d := f.decide("key", question{n: 0}, 0); !d.Allowed || d.Remaining != 0 {
+				t.Errorf("%d: Peek(0) = %+v", i, d)
+			}
+			for _, d := range taken {
+				f.refund("key", d)
+			}
+		}
+		f.decide("key", question{n: want, take: true}, 0)
+		f.reset("key")
+		if !f.decide("key", question{n: want, take: true}, 0).Allowed {
+			t.Errorf("%d: after a reset %d are refused", i, want)
+		}
 	}
 }
 

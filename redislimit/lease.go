@@ -48,8 +48,8 @@ func (l *Limiter) leased(ctx context.Context, key string, q question) (ratelimit
 	}
 	old, held := s.taken, s.left
 	if held < q.n {
-		// What makes the lease whole again; or else what is needed.
-		n := l.options.Lease - held
+		// A whole lease; or else what is needed.
+		n := l.options.Lease
 		if !q.take {
 			n = q.n - held
 		}
@@ -150,9 +150,6 @@ func (s *leases) end(ctx context.Context, key string, now time.Duration) (rateli
 	defer m.exit()
 	d := m.taken
 	d.N = m.left
-	if now >= m.until {
-		d.N = 0
-	}
 	m.left = 0
 	return d, nil
 }

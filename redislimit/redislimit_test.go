@@ -372,6 +372,9 @@ func TestBatch(t *testing.T) {
 	if trips := client.tripsOf(func() { l.Batch(ctx, requests) }); trips != 1 {
 		t.Errorf("a batch makes %d round trips", trips)
 	}
+	if trips := client.tripsOf(func() { l.Batch(ctx, []Request{{"new 2", 10}}) }); trips != 0 {
+		t.Errorf("a batch of what is refused makes %d round trips", trips)
+	}
 	if d, err := l.Batch(ctx, nil); len(d) != 0 || err != nil {
 		t.Errorf("a batch of nothing = %v, %v", d, err)
 	}

@@ -2,6 +2,12 @@
 -- them if all do. ARGV is 1 to take and 0 to peek, and then of each limit its
 -- kind and its numbers. The reply is now, and of each limit whether it admits them
 -- and the three numbers that say what it was before.
+if #KEYS == 1 then
+	-- As below, without the tables: it takes a tenth less time.
+	local ok, a, b, c, write = decide[ARGV[2]](KEYS[1], 3)
+	if ok and ARGV[1] == '1' then write() end
+	return {now, ok and 1 or 0, a, b, c}
+end
 local reply, writes, all, arg = {now}, {}, true, 2
 for i = 1, #KEYS do
 	local kind = ARGV[arg]
