@@ -1,6 +1,7 @@
 package keyed
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -83,20 +84,20 @@ func (p *plan) translate(d ratelimit.Decision, n int) ratelimit.Decision {
 // however often. A key that has used as much as the new limit, or more, is
 // refused until, by the old plan, it has not.
 //
-// The plans of a table have the same algorithm, the same clock, and room for as
-// large a state: a slidingwindow whose counts fit into one word does not go
-// together with one whose do not. There may be 64 of them; the error names what
-// does not fit. Make them once, not for each request.
+// The plans of a table have the same clock, and states of the same size: the
+// buckets, fixedwindow and slidingwindow go together, but not with slidinglog, nor
+// with a slidingwindow whose counts do not fit into one word. There may be 64 of
+// them; the error names what does not fit. Make them once, not for each request.
 func (l *Limiter[K]) With(config Config) (*Limiter[K], error) {
 	if config == nil {
-		return nil, fmt.Errorf("keyed: the config is nil; want the Config of an algorithm, such as tokenbucket.Config")
+		return nil, errors.New("keyed: the config is nil; want the Config of an algorithm, such as tokenbucket.Config")
 	}
 	a, c, err := config.Algorithm(l.clock)
 	if err != nil {
 		return nil, fmt.Errorf("keyed: %w", err)
 	}
 	if !sameClock(c, l.clock) {
-		return nil, fmt.Errorf("keyed: the Clock of the new plan is not that of the others; leave it nil")
+		return nil, errors.New("keyed: the Clock of the new plan is not that of the others; leave it nil")
 	}
 	l.keys.mu.Lock()
 	defer l.keys.mu.Unlock()
