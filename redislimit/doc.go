@@ -63,8 +63,8 @@
 // With [Options].Lease k, a process takes k events of a key at once and hands them
 // out without a call. They count when they are taken. So in any interval as many
 // more are admitted than the bound as are held at its beginning: at most k for each
-// process. A lease lapses after LeaseFor, and its rest counts as used; Close gives
-// it back. A handed out Decision is as of when the lease was taken.
+// process. A lease lapses after LeaseFor, and its rest counts as used unless Close
+// gives it back. A handed out Decision is as of when the lease was taken.
 //
 // # When the server is away
 //
@@ -89,9 +89,10 @@
 //
 // # Cost
 //
-// A decision takes one round trip, little longer than that of a PING; a refusal
-// that is remembered a tenth of a microsecond. Where many callers ask at once and
-// the round trips are what limits them, make the client by AutoPipeline. A client
+// A decision takes one round trip, half as long again as that of a PING on
+// loopback; a refusal that is remembered takes a tenth of a microsecond. Where many
+// callers ask at once, hand New the client's AutoPipeline: it sends their calls
+// together. A client
 // without ContextTimeoutEnabled heeds no deadline, so each call is made by a
 // goroutine of its own, which may outlive it; otherwise no goroutine is started.
 package redislimit

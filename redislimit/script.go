@@ -179,7 +179,7 @@ type question struct {
 
 // takeCommand is the script's call that answers a question.
 func (l *Limiter) takeCommand(ctx context.Context, key string, q question) *command {
-	args := l.keys(make([]any, 3, 4+9*len(l.limits)), key)
+	args := l.keys(make([]any, 3, 3+len(l.limits)+len(l.one)), key)
 	if q == takeOne {
 		args = append(args, l.one...)
 	} else {
@@ -213,7 +213,7 @@ func (l *Limiter) refundCommand(ctx context.Context, key string, d ratelimit.Dec
 	if len(l.limits) > 1 {
 		d.ResetAfter = 0 // it is that of one of them
 	}
-	args := l.keys(make([]any, 3, 3+9*len(l.limits)), key)
+	args := l.keys(make([]any, 3, 3+len(l.limits)+len(l.one)), key)
 	for _, limit := range l.limits {
 		args = limit.refund(args, d)
 	}
