@@ -209,10 +209,19 @@ func TestNothingIsCountedTwice(t *testing.T) {
 	ctx := context.Background()
 	server := newServer(t)
 	p := newProxy(t, server.addr())
-	for name, bounded := range map[string]bool{"bounded": true, "unbounded": false} {
+	for _, name := range []string{"bounded", "unbounded", "pipelined"} {
 		t.Run(name, func(t *testing.T) {
-			client := redis.NewClient(&redis.Options{Addr: p.addr(), MaxRetries: 5, ContextTimeoutEnabled: bounded})
-			defer client.Close()
+			single := redis.NewClient(&redis.Options{Addr: p.addr(), MaxRetries: 5, ContextTimeoutEnabled: name == "bounded"})
+			defer single.Close()
+			var client redis.UniversalClient = single
+			if name == "pipelined" {
+				pipelined, err := single.AutoPipeline()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer pipelined.Close()
+				client = pipelined
+			}
 			l, err := New(fixedwindow.Config{Limit: 1000, Window: 3660 * 24 * time.Hour}, client, Options{Prefix: t.Name(), Timeout: time.Minute})
 			if err != nil {
 				t.Fatal(err)
