@@ -283,7 +283,10 @@ func TestBlockedConnection(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the server decides", func() bool { return l.Err() == nil && allowed(l) })
+				eventually(t, "the server decides", func() bool {
+					fake.Advance(cooldown)
+					return allowed(l)
+				})
 
 				p.set(requests, !requests, false)
 				defer p.set(false, false, false)
