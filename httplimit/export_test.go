@@ -1,4 +1,11 @@
 package httplimit
 
-// Waiting is how many requests wait for l's limits.
-func Waiting(l *Limiter) int { return int(l.lines.waiting.Load()) }
+// Waiting is what the requests that are in line for l's limits cost in all.
+func Waiting(l *Limiter) (n int) {
+	l.lines.mu.Lock()
+	defer l.lines.mu.Unlock()
+	for _, ln := range l.lines.lines {
+		n += ln.Ahead()
+	}
+	return n
+}

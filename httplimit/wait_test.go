@@ -43,7 +43,7 @@ func (s *server) asleep(n int) {
 	}
 }
 
-// inLine waits until that many requests wait, in all lines.
+// inLine waits until requests are in line that cost as much in all.
 func (s *server) inLine(n int) {
 	s.t.Helper()
 	for httplimit.Waiting(s.limits) != n {
@@ -132,7 +132,7 @@ func TestWaitingIsNotOvertaken(t *testing.T) {
 	big := s.started(t.Context(), "GET /big")
 	s.asleep(1)
 	small := s.started(t.Context(), "GET /small") // there are two left, but not for it
-	s.inLine(2)
+	s.inLine(3 + 1)
 	select {
 	case code := <-small:
 		t.Fatalf("overtaken by a request that was answered %d", code)
