@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -23,7 +24,7 @@ import (
 // may be left in this package's code.
 func listen(t *testing.T, h http.Handler, http2 bool) *httptest.Server {
 	server := httptest.NewUnstartedServer(h)
-	server.Config.ErrorLog = nil
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that tests break off
 	if server.EnableHTTP2 = http2; http2 {
 		server.StartTLS()
 	} else {
