@@ -25,6 +25,22 @@ func TestCoarseReadingsOnlyGrant(t *testing.T) {
 	}
 	for _, k := range allKinds() {
 		for name, verb := range verbs {
+			// A late reading finds no place for a new key either.
+			t.Run(k.name+"/"+name+"/new", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					coarse := clock.NewCoarse(24 * time.Hour)
+					defer coarse.Close()
+					l := keyed.MustNew[int](k.config(3, time.Second, coarse), keyed.Options{MaxKeys: 1})
+					l.AllowN(1, 3)
+					if verb(l, 2) {
+						t.Errorf("%s admits a key for which there is no place", name)
+					}
+					time.Sleep(3 * time.Second)
+					if !verb(l, 2) {
+						t.Errorf("%s finds no place for a late reading", name)
+					}
+				})
+			})
 			t.Run(k.name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					coarse := clock.NewCoarse(24 * time.Hour)

@@ -154,6 +154,10 @@ func (r record) Refund(from []uint64, _ *algorithm.Heap, d ratelimit.Decision) {
 	r.put(from, r.Word.Refund(r.get(from), d.At, d))
 }
 
+func (r record) End(from []uint64, _ *algorithm.Heap) time.Duration {
+	return r.Answer(r.get(from), 0, 0, algorithm.Line{}, true).ResetAfter
+}
+
 func (r record) Free(from []uint64, _ *algorithm.Heap) { r.get(from); clear(from) }
 
 func TestConformance(t *testing.T) {

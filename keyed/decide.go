@@ -111,11 +111,11 @@ func (l *Limiter[K]) decide(p *place[K], n int, v verb) (word uint64, now time.D
 		answer := again
 		cell := p.shard.cell(p)
 		if cell == nil {
-			if int64(max(now, 0)) < p.shard.fullUntil.Load() && len(l.keys.plans()) == 1 {
-				p.shard.deny(v)
-				return 0, now, full
+			if p.shard.fullAt(now) && len(l.keys.plans()) == 1 && p.shard.cell(p) == nil {
+				answer = full // the key still has no place, which it may have been the last to get
+			} else {
+				word, now, answer = l.insert(p, now, n, v)
 			}
-			word, now, answer = l.insert(p, now, n, v)
 		} else if word = atomic.LoadUint64(cell); word >= forgotten {
 			word, now, answer = l.insert(p, now, n, v)
 		} else if next, ok := l.next(word, now, n, v); !ok {
@@ -125,9 +125,12 @@ func (l *Limiter[K]) decide(p *place[K], n int, v verb) (word uint64, now time.D
 		}
 		switch {
 		case answer == again:
-		case answer == refused && late:
+		case answer != admitted && late:
 			// A late reading may grant, but not refuse.
 			now, late, p.under = coarse.Refresh(), false, nil
+		case answer == full:
+			p.shard.deny(v)
+			return 0, now, full
 		default:
 			return word, now, answer
 		}
@@ -184,7 +187,6 @@ func (l *Limiter[K]) insert(p *place[K], now time.Duration, n int, v verb) (word
 	case !ok:
 		return word, now, refused
 	case other == nil && !s.room(l.keys, now):
-		s.deny(v)
 		return 0, now, full
 	case v == peek || n == 0:
 		return next, now, admitted
@@ -230,6 +232,11 @@ func (l *Limiter[K]) carry(start uint64, other *plan, old uint64, now, floor tim
 		start, _ = l.plan.word.Take(start, max(at, floor), n)
 	}
 	return start
+}
+
+// fullAt reports whether no new key finds a place at a reading.
+func (s *shard[K]) fullAt(now time.Duration) bool {
+	return int64(max(now, 0)) < s.fullUntil.Load()
 }
 
 // deny counts a key that finds no place.

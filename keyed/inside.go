@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ratekeep/ratelimit"
@@ -38,6 +39,43 @@ func (l *Limiter[K]) Stats() Stats {
 		s.mu.Unlock()
 	}
 	return st
+}
+
+// Lookup answers what [Limiter.Peek] of one event says of a key that is kept, and
+// reports whether it is. One that is not is as good as new, whether or not there
+// is a place for it.
+func (l *Limiter[K]) Lookup(k K) (d ratelimit.Decision, ok bool) {
+	var p place[K]
+	l.find(k, &p)
+	for _, plan := range l.keys.plans() {
+		at := &p
+		if plan != l.plan {
+			at = p.in(plan)
+		}
+		if p.shard.has(at) {
+			d, answer := l.take(&p, 1, p.shard.ahead(&p), peek)
+			return d, answer != full
+		}
+	}
+	return ratelimit.Decision{N: 1, Limit: l.plan.limit, At: l.clock.Now(), Allowed: true, Remaining: l.plan.limit - 1}, false
+}
+
+// has reports whether a key has a state.
+func (s *shard[K]) has(p *place[K]) bool {
+	for {
+		cell := s.cell(p)
+		if cell == nil {
+			return false
+		}
+		switch atomic.LoadUint64(cell) {
+		case forgotten:
+			return false
+		case frozen:
+			s.moved()
+		default:
+			return true
+		}
+	}
 }
 
 // Refused iterates over the keys that are refused now, with what [Limiter.Peek]

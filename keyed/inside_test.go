@@ -132,3 +132,34 @@ func TestIteratorsOfPlans(t *testing.T) {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }
+
+// TestLookup tells a key that is refused from one that finds no place.
+func TestLookup(t *testing.T) {
+	for _, k := range allKinds() {
+		t.Run(k.name, func(t *testing.T) {
+			c := clock.NewFake()
+			l := keyed.MustNew[int](k.config(2, time.Hour, c), keyed.Options{MaxKeys: 1})
+			if d, ok := l.Lookup(1); ok || !d.Allowed {
+				t.Errorf("of a new key: %+v, %t", d, ok)
+			}
+			l.Allow(1)
+			if d, ok := l.Lookup(1); !ok || d != l.Peek(1, 1) {
+				t.Errorf("of a key that is kept: %+v, %t, and Peek %+v", d, ok, l.Peek(1, 1))
+			}
+			l.Allow(1)
+			if d, ok := l.Lookup(1); !ok || d.Allowed || d != l.Peek(1, 1) {
+				t.Errorf("of a key that is refused: %+v, %t, and Peek %+v", d, ok, l.Peek(1, 1))
+			}
+			if d, ok := l.Lookup(2); ok || !d.Allowed || l.Peek(2, 1).Allowed {
+				t.Errorf("of a key that finds no place: %+v, %t", d, ok)
+			}
+			l.Forget(1)
+			if d, ok := l.Lookup(1); ok || !d.Allowed {
+				t.Errorf("of a key that is forgotten: %+v, %t", d, ok)
+			}
+			if l.Len() != 0 {
+				t.Errorf("%d keys are kept", l.Len())
+			}
+		})
+	}
+}

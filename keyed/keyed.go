@@ -64,7 +64,9 @@
 // The table consists of parts of a few thousand keys, and each grows for itself,
 // when a new key finds no place in it, and forgets the keys then that are as good
 // as new. Whoever needs that very part meanwhile waits, up to some tenths of a
-// millisecond. Nothing is lost, and there is no goroutine in the background.
+// millisecond. Nothing is lost, and there is no goroutine in the background. The
+// work of a slidinglog is linear in the key's admissions in two cases more than
+// that of a single one: a refusal or a Peek of several events, and a Refund.
 package keyed
 
 import (
@@ -90,7 +92,7 @@ type Config interface {
 type Options struct {
 	// MaxKeys is the most keys that are ever kept: 1 to 2^30. 0 means 2^20,
 	// about a million. The table grows as keys come; of the maximum it takes
-	// up no more than 200 bytes for each 4096 keys beforehand.
+	// up no more than 208 bytes for each 4096 keys beforehand.
 	MaxKeys int
 
 	// WhenFull says what happens to a new key when MaxKeys keys are active.

@@ -74,7 +74,9 @@ func (l *Limiter[K]) decideRecordAt(p *place[K], now time.Duration, n, ahead int
 		return d, answerOf(&d)
 	case other != nil:
 		s.forget(other, p.in(other))
+		s.carries = true
 		s.room(l.keys, now) // there is: the state that has moved has left its place
+		s.carries = false
 	}
 	i = s.put(p, l.plan, 0)
 	t = s.table.Load()

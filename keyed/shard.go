@@ -77,6 +77,7 @@ type shard[K comparable] struct {
 	sharedAt atomic.Int64  // the latest reading at which the shared limiter admitted what may be refunded
 
 	scratch [3]uint64 // a record
+	carries bool      // whether it has entries of the heap
 }
 
 // enough is how many keys must have become as good as new for it to be worth to
@@ -152,6 +153,12 @@ func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 	if len(ends) == s.enough() {
 		s.next = ends[len(ends)-1]
 	}
+	if old.words > 0 {
+		// What was given up is swept piece by piece, lest it takes long.
+		if s.heap.Sweep(perShard); live == 0 && !s.carries {
+			*s.heap = algorithm.Heap{}
+		}
+	}
 	s.inUse = live
 	s.kept.Store(int32(live))
 	s.early.Store(0)
@@ -187,7 +194,12 @@ func (s *shard[K]) giveUp(t *table[K], i int, p *plan, now time.Duration) bool {
 // ending keeps the readings at which enough of the states are as good as new:
 // the earliest ones, in order.
 func (s *shard[K]) ending(ends []time.Duration, t *table[K], i int, p *plan, now time.Duration) []time.Duration {
-	end := after(now, s.state(t, i, p, 0, now).ResetAfter)
+	var end time.Duration
+	if p.record != nil {
+		end = p.record.End(t.record(i), s.heap)
+	} else {
+		end = after(now, s.state(t, i, p, 0, now).ResetAfter)
+	}
 	if len(ends) == s.enough() {
 		if end >= ends[len(ends)-1] {
 			return ends
@@ -203,7 +215,7 @@ func (s *shard[K]) ending(ends []time.Duration, t *table[K], i int, p *plan, now
 func (s *shard[K]) put(p *place[K], plan *plan, word uint64) (i int) {
 	t := s.table.Load()
 	s.kept.Add(1)
-	s.early.Add(1)
+	s.count()
 	if i = t.find(p.id, p.key); i >= 0 {
 		atomic.StoreUint64(&t.slots[i].word, word)
 		return i
@@ -222,8 +234,16 @@ func (s *shard[K]) put(p *place[K], plan *plan, word uint64) (i int) {
 // earlier counts a refund: it may have made a key as good as new, now or for a
 // reading that is earlier than it would have been.
 func (s *shard[K]) earlier() {
-	if int(s.early.Add(1)) >= s.enough() && s.fullUntil.Load() != 0 {
+	if s.count(); int(s.early.Load()) >= s.enough() && s.fullUntil.Load() != 0 {
 		s.fullUntil.Store(0)
+	}
+}
+
+// count counts a key that may end earlier than next knows. Beyond enough there is
+// nothing to know.
+func (s *shard[K]) count() {
+	if int(s.early.Load()) < s.enough() {
+		s.early.Add(1)
 	}
 }
 

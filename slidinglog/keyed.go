@@ -114,6 +114,14 @@ func (r *recordRule) Free(record []uint64, h *algorithm.Heap) {
 	clear(record)
 }
 
+func (r *recordRule) End(record []uint64, h *algorithm.Heap) time.Duration {
+	g := r.load(record, h)
+	if g.events == 0 {
+		return g.latest
+	}
+	return max(g.latest, g.newestAt()+r.window)
+}
+
 // fits is the time at which n events fit that have others ahead of them; a lower
 // bound if there are any.
 func (r *recordRule) fits(g *list, t time.Duration, oldest uint32, used, ahead, n int) uint64 {
@@ -182,16 +190,20 @@ func (g *list) reached(from uint32, n int) time.Duration {
 
 // drop removes the oldest entries, which hold so many events.
 func (g *list) drop(events int) {
-	for g.events -= events; events > 0; {
+	if g.events -= events; g.events == 0 {
+		if g.newest > 0 {
+			g.heap.FreeRing(g.newest)
+			g.newest = 0
+		}
+		return
+	}
+	for events > 0 {
 		newest := g.heap.At(g.newest)
 		oldest := newest.Next
 		e := g.heap.At(oldest)
 		events -= int(e.N)
 		newest.Next = e.Next
 		g.heap.Free(oldest)
-	}
-	if g.events == 0 {
-		g.newest = 0
 	}
 }
 

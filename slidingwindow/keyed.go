@@ -94,4 +94,17 @@ func (r *recordRule) Refund(record []uint64, _ *algorithm.Heap, d ratelimit.Deci
 	r.refund(countsOf(record), d).put(record)
 }
 
+func (r *recordRule) End(record []uint64, _ *algorithm.Heap) time.Duration {
+	s := countsOf(record)
+	switch {
+	case s.curr > 0:
+		return r.grid.Until(0, s.index, 2, 0)
+	case s.prev > 0:
+		return r.grid.Until(0, s.index, 1, 0)
+	case s.index > 0:
+		return r.grid.Until(0, s.index, 0, 0)
+	}
+	return 0
+}
+
 func (r *recordRule) Free(record []uint64, _ *algorithm.Heap) { clear(record) }

@@ -92,6 +92,10 @@ type Record interface {
 	// Refund undoes what d admitted, as far as it still counts.
 	Refund(r []uint64, h *Heap, d ratelimit.Decision)
 
-	// Free gives the record's entries back to the heap.
+	// End is a reading from which on the record is as good as new, if nothing
+	// is admitted until then.
+	End(r []uint64, h *Heap) time.Duration
+
+	// Free gives the record's entries back to the heap, in constant time.
 	Free(r []uint64, h *Heap)
 }

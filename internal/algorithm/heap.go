@@ -8,6 +8,7 @@ type Heap struct {
 	chunks []*chunk // by number; nil where there is none
 	open   []uint32 // the numbers of chunks that have entries to give
 	unused []uint32 // the numbers of no chunk
+	rings  []uint32 // an entry of each ring that was given back whole
 }
 
 // Entry is what a list is made of.
@@ -35,6 +36,7 @@ func (h *Heap) At(number uint32) *Entry {
 // New returns the number of an entry that nobody uses. Its contents are
 // anything.
 func (h *Heap) New() uint32 {
+	h.Sweep(2) // more than is given, so that it comes to an end
 	if len(h.open) == 0 {
 		h.grow()
 	}
@@ -66,6 +68,24 @@ func (h *Heap) Free(number uint32) {
 	// One empty chunk is kept for the next entry.
 	if c.used--; c.used == 0 && len(h.open) > 1 {
 		h.drop(i)
+	}
+}
+
+// FreeRing takes back all entries of a ring, of which number is one, in constant
+// time. Sweep, and New, give their memory back.
+func (h *Heap) FreeRing(number uint32) { h.rings = append(h.rings, number) }
+
+// Sweep frees up to n entries of the rings that were given back.
+func (h *Heap) Sweep(n int) {
+	for ; n > 0 && len(h.rings) > 0; n-- {
+		last := len(h.rings) - 1
+		before := h.At(h.rings[last])
+		number := before.Next
+		if number == h.rings[last] {
+			h.rings = h.rings[:last]
+		}
+		before.Next = h.At(number).Next
+		h.Free(number)
 	}
 }
 

@@ -87,3 +87,50 @@ func TestHeapIsTight(t *testing.T) {
 		t.Errorf("an entry has %d bytes", size)
 	}
 }
+
+// TestHeapTakesRingsBack gives rings back whole, while others are in use: each
+// entry comes back once, and as many as are given make room for those to come.
+func TestHeapTakesRingsBack(t *testing.T) {
+	var h Heap
+	ring := func(size int) (newest uint32) {
+		for range size {
+			n := h.New()
+			*h.At(n) = Entry{Next: n}
+			if newest > 0 {
+				h.At(n).Next, h.At(newest).Next = h.At(newest).Next, n
+			}
+			newest = n
+		}
+		return newest
+	}
+	kept := ring(1000)
+	for size := 1; size < 200; size++ {
+		h.FreeRing(ring(size))
+	}
+	h.Sweep(1 << 20)
+	h.FreeRing(ring(10_000))
+	most := h.Chunks()
+	for range 20 {
+		h.FreeRing(ring(5_000))
+	}
+	if got := h.Chunks(); got > most {
+		t.Errorf("%d chunks, and %d before what was given back was used again", got, most)
+	}
+	seen, n := map[uint32]bool{}, kept
+	for range 1000 {
+		if seen[n] {
+			t.Fatalf("entry %d comes twice in a ring that was kept", n)
+		}
+		seen[n] = true
+		n = h.At(n).Next
+	}
+	if n != kept {
+		t.Error("the ring that was kept has lost its end")
+	}
+	h.Sweep(1 << 20)
+	h.FreeRing(kept)
+	h.Sweep(1 << 20)
+	if got := h.Chunks(); got > 1 {
+		t.Errorf("%d chunks are left of nothing", got)
+	}
+}
