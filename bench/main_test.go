@@ -98,13 +98,14 @@ func TestHelp(t *testing.T) {
 // The whole command, as briefly as it can be measured.
 func TestRun(t *testing.T) {
 	quickPlan = costPlan{budget: time.Nanosecond}
+	quickKeyedPlan = keyedPlan{keys: 2000, rounds: 1, slice: time.Millisecond, grow: 20_000}
 	dir := t.TempDir()
 	report := filepath.Join(dir, "r.html")
 	status, stdout, stderr := runCommand(t, "", "-quick", "-o", report)
 	if status != 0 || stderr != "" {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
-	for _, want := range append(append(strategyNames(), traceNames()...), floorRead, floorCAS, "x/time/rate", "Which one", report) {
+	for _, want := range append(append(strategyNames(), traceNames()...), floorRead, floorCAS, "x/time/rate", keyedFloor, keyedPeer, "Growth", "Which one", report) {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the tables do not mention %s", want)
 		}
@@ -119,8 +120,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkStandsAlone(t, page)
-	if n := bytes.Count(page, []byte("<svg")); n != 7 {
-		t.Errorf("%d pictures, want one for each of 4 traces, the edge and 2 of cost", n)
+	if n := bytes.Count(page, []byte("<svg")); n != 8 {
+		t.Errorf("%d pictures, want one for each of 4 traces, the edge, 2 of cost and one of growth", n)
 	}
 }
 
