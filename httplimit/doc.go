@@ -20,11 +20,19 @@
 // them refuses, the others have not counted it. (Of requests that one key makes
 // at the same instant, one may be refused for the sake of another which in the
 // end is refused too.) Each limit counts a request once, however many
-// middlewares of one Limiter it passes. A client that waits
-// as long as Retry-After says is admitted, if nobody else uses the same key
-// meanwhile. Whoever cannot be told apart from others shares their limits, and
-// is never let through for it. What a client sends can make no limit's memory
-// grow beyond [Config.Memory].
+// middlewares of one Limiter it passes. A client that waits as long as
+// Retry-After says is admitted, if nobody else uses the same key meanwhile.
+// Whoever cannot be told apart from others shares their limits, and is never let
+// through for it. What a client sends can make no limit's memory grow beyond
+// [Config.Memory].
+//
+// If a middleware further in refuses a request, what was charged further out is
+// given back when the handler out there returns. That takes a ResponseWriter
+// inside that is the one outside, or leads to it by Unwrap methods as
+// [http.ResponseController] has them; a refusal that a handler gets for a
+// response of another kind, to make its own of, is not its client's. And it takes
+// that no other middleware inside let something through. What a handler writes
+// before or after such a refusal is not known here.
 //
 // # Routes
 //

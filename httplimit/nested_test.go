@@ -3,7 +3,9 @@ package httplimit_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,4 +85,137 @@ func TestNestedBanIsCheckedOnce(t *testing.T) {
 	if !slices.Equal(e.calls, want) {
 		t.Errorf("asked %q, want %q", e.calls, want)
 	}
+}
+
+// within is a response of its own inside another, which it unwraps to.
+type within struct {
+	*httptest.ResponseRecorder
+	outer http.ResponseWriter
+}
+
+func (w within) Unwrap() http.ResponseWriter { return w.outer }
+
+// A handler that asks others and answers itself has been served, whatever they
+// say.
+func TestNestedRefusalOfAnotherResponseKeepsTheCharge(t *testing.T) {
+	s := newServer(t, httplimit.Config{Routes: map[string]httplimit.Route{
+		"/batch": {Limits: rate("3 per day")},
+		"item":   {Limits: rate("1 per day")},
+	}}, nil)
+	item := s.limits.Route("item")(status(200))
+	s.Handler = s.limits.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		item.ServeHTTP(httptest.NewRecorder(), r.Clone(r.Context()))
+	}))
+	s.want("200 200 200 429 429", "POST /batch")
+}
+
+// Nor is the charge given back once a part of the same response has been served.
+func TestNestedRefusalAfterAPartKeepsTheCharge(t *testing.T) {
+	for _, counts := range []bool{false, true} {
+		outer := rate("3 per day")
+		if counts {
+			outer[0].CountWhen = func(httplimit.Response) bool { return true }
+		}
+		s := newServer(t, httplimit.Config{Routes: map[string]httplimit.Route{
+			"/page": {Limits: outer},
+			"part":  {Limits: rate("1 per second")},
+		}}, nil)
+		part := s.limits.Route("part")(status(200))
+		s.Handler = s.limits.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			part.ServeHTTP(w, r)
+			part.ServeHTTP(w, r)
+		}))
+		for range 3 {
+			s.want("200", "GET /page")
+			s.clock.Advance(time.Second)
+		}
+		s.want("429", "GET /page")
+	}
+}
+
+// A refusal through a ResponseWriter that has another inside is that one's.
+func TestNestedRefusalThroughAWrapperChargesNothing(t *testing.T) {
+	for _, counts := range []bool{false, true} {
+		outer := rate("2 per day")
+		if counts {
+			outer[0].CountWhen = func(httplimit.Response) bool { return true }
+		}
+		s := newServer(t, httplimit.Config{Defaults: outer, Routes: map[string]httplimit.Route{"once": {Limits: rate("1 per day")}}}, nil)
+		once := s.limits.Route("once")(status(200))
+		s.Handler = s.limits.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/once" {
+				w = struct{ within }{within{httptest.NewRecorder(), w}}
+				once.ServeHTTP(w, r)
+			}
+		}))
+		s.want("200 200 200 200", "GET /once") // of which the first has a charge
+		s.want("200 429", "GET /")
+	}
+}
+
+// What requests inside of one give back at the same time is given back once.
+func TestNestedRefusalsAtATimeGiveBackOnce(t *testing.T) {
+	s := newServer(t, httplimit.Config{
+		Defaults: []httplimit.Limit{{Rate: "100 per day", CountWhen: func(resp httplimit.Response) bool { return resp.Request.URL.Path != "/many" }}},
+		Routes:   map[string]httplimit.Route{"none": {Limits: []httplimit.Limit{{Rate: "1 per day", Cost: func(*http.Request) int { return 2 }}}}},
+	}, nil)
+	none := s.limits.Route("none")(status(200))
+	var wg sync.WaitGroup
+	s.Handler = s.limits.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			return
+		}
+		for range 4 { // which go on when this one has returned
+			wg.Go(func() { none.ServeHTTP(within{httptest.NewRecorder(), w}, r.Clone(r.Context())) })
+		}
+	}))
+	for range 50 {
+		s.do("GET /")
+	}
+	for range 200 {
+		s.do("GET /many")
+		wg.Wait()
+	}
+	wantHeader(t, s.do("GET /").Header(), "X-RateLimit-Remaining", "49")
+}
+
+// A handler that http.TimeoutHandler has given up on may be refused when its
+// request has been answered. Each charge is given back once at most.
+func TestNestedRefusalAfterATimeout(t *testing.T) {
+	s := newServer(t, httplimit.Config{Routes: map[string]httplimit.Route{
+		"/":    {Limits: failures("2 per day")},
+		"none": {Limits: []httplimit.Limit{{Rate: "1 per day", Cost: func(*http.Request) int { return 2 }}}},
+	}}, nil)
+	none := s.limits.Route("none")(status(200))
+	var wg sync.WaitGroup
+	slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer wg.Done()
+		<-r.Context().Done()
+		none.ServeHTTP(w, r)
+	})
+	s.Handler = s.limits.Middleware(http.TimeoutHandler(slow, 0, "late"))
+	for range 2 {
+		wg.Add(1)
+		s.want("503", "GET /")
+		wg.Wait()
+	}
+	s.want("429", "GET /")
+}
+
+// What is given back for a refusal does not wait for what is done about it.
+func TestNestedRefusalThatPanicsChargesNothing(t *testing.T) {
+	s := newServer(t, httplimit.Config{
+		Defaults:  rate("2 per day"),
+		Routes:    map[string]httplimit.Route{"none": {Limits: []httplimit.Limit{{Rate: "1 per day", Cost: func(*http.Request) int { return 2 }}}}},
+		OnRefusal: func(*http.Request, httplimit.Result) { panic("boom") },
+	}, nil)
+	s.Handler = s.limits.Middleware(s.limits.Route("none")(status(200)))
+	for range 5 {
+		func() {
+			defer func() { recover() }()
+			s.do("GET /")
+		}()
+	}
+	s.Handler = s.limits.Middleware(status(200))
+	s.want("200 200", "GET /")
 }

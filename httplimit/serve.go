@@ -3,6 +3,8 @@ package httplimit
 import (
 	"context"
 	"net/http"
+	"reflect"
+	"sync/atomic"
 
 	"github.com/ratekeep/ratelimit"
 )
@@ -19,9 +21,18 @@ type visit struct {
 	nearest *charge // to exhaustion; maybe one of outer's
 	failure error   // of the last Store that failed, if that is no reason to refuse
 
+	w      http.ResponseWriter // as it came to the middleware
+	inside atomic.Uint32       // what came of requests inside this one
+
 	one    [1]charge // where charges are, if there are no more
 	fields fields
 }
+
+// What can come of requests inside a request, which may be many at a time.
+const (
+	refusedInside = 1 << iota // one was refused, and that was the response
+	servedInside              // one was served
+)
 
 // charge is one limit's part in a request.
 type charge struct {
@@ -42,7 +53,7 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		next.ServeHTTP(w, r)
 		return
 	}
-	v := &visit{Context: r.Context(), Limiter: l, route: rt}
+	v := &visit{Context: r.Context(), Limiter: l, route: rt, w: w}
 	v.outer, _ = v.Context.Value(l).(*visit)
 	from := sender{limiter: l, request: r}
 
@@ -240,21 +251,51 @@ func (v *visit) admit(w http.ResponseWriter, r *http.Request, next http.Handler)
 		v.setHeaders(w.Header(), v.nearest.rate, &v.nearest.decision)
 	}
 	r = r.WithContext(v)
-	if !v.route.counts {
-		next.ServeHTTP(w, r)
-		return
+	var rec *recorder
+	if v.route.counts {
+		rec = newRecorder(w)
+		w = rec.writer()
 	}
-	rec := newRecorder(w)
 	returned := false
 	// Deferred, to be done when the handler panics too. The panic goes on.
 	defer func() {
-		if returned {
+		switch {
+		case v.inside.Load() == refusedInside:
+			v.undo()
+			v.tellOuter(refusedInside)
+			return
+		case returned && rec != nil:
 			v.settle(Response{Request: r, Status: rec.finalStatus(), Header: rec.Header()})
 		}
 		// Else nobody knows what came of the request, so it counts.
+		v.tellOuter(servedInside)
 	}()
-	next.ServeHTTP(rec.writer(), r)
+	next.ServeHTTP(w, r)
 	returned = true
+}
+
+// tellOuter says further out what came of the request. Only the middleware out
+// there gives back what it took, when its handler has returned: by then the whole
+// response is known, and nobody else is at its charges.
+func (v *visit) tellOuter(what uint32) {
+	if v.outer != nil && (what == servedInside || isPartOf(v.w, v.outer.w)) {
+		v.outer.inside.Or(what)
+	}
+}
+
+// isPartOf reports whether what is written to w goes to another ResponseWriter,
+// as far as those in between say by their Unwrap methods.
+func isPartOf(w, other http.ResponseWriter) bool {
+	for {
+		if reflect.ValueOf(w).Comparable() && w == other {
+			return true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = u.Unwrap()
+	}
 }
 
 // settle gives back what was taken by limits that do not count the response.
@@ -271,6 +312,9 @@ func (v *visit) settle(resp Response) {
 // through nonetheless.
 func (v *visit) refuse(w http.ResponseWriter, r *http.Request, res Result) (dry bool) {
 	res.Route, res.Policy, res.DryRun = v.route.name, res.rate.name, v.config.DryRun
+	if !v.config.DryRun {
+		v.tellOuter(refusedInside) // first, because what is called next may panic
+	}
 	v.logRefusal(r, &res)
 	if v.config.OnRefusal != nil {
 		v.config.OnRefusal(r, res)
@@ -278,7 +322,6 @@ func (v *visit) refuse(w http.ResponseWriter, r *http.Request, res Result) (dry 
 	if v.config.DryRun {
 		return true
 	}
-	v.undoOuter()
 	v.setRefusalHeaders(w.Header(), &res)
 	v.config.Refuse(w, r, res)
 	return false
@@ -287,14 +330,6 @@ func (v *visit) refuse(w http.ResponseWriter, r *http.Request, res Result) (dry 
 // fail answers a request that a Store could not decide on, or that nobody waits
 // for any more.
 func (v *visit) fail(w http.ResponseWriter, r *http.Request, err error) {
-	v.undoOuter()
+	v.tellOuter(refusedInside)
 	v.config.Refuse(w, r, Result{Route: v.route.name, Err: err})
-}
-
-// undoOuter gives back what was taken further out for a request that is refused
-// here.
-func (v *visit) undoOuter() {
-	for o := v.outer; o != nil; o = o.outer {
-		o.undo()
-	}
 }
