@@ -15,6 +15,7 @@ import (
 // so that nothing is ever rounded. The script only adds and compares.
 type bucket struct {
 	name  string
+	paces bool // whether Wait waits until it is as good as new
 	burst int
 	event uint64 // what an event costs, in parts; below 2^49
 	parts uint64 // of a microsecond; at most maxLimit
@@ -27,7 +28,7 @@ type instant struct {
 	part  uint64
 }
 
-func newBucket(letter string, limit int, window time.Duration, burst int, burstField string) (*bucket, error) {
+func newBucket(letter string, paces bool, limit int, window time.Duration, burst int, burstField string) (*bucket, error) {
 	if burst == 0 {
 		burst = limit
 	}
@@ -35,6 +36,7 @@ func newBucket(letter string, limit int, window time.Duration, burst int, burstF
 	common := gcd(uint64(limit), width)
 	b := &bucket{
 		name:  fmt.Sprintf("%s%d/%v", letter, limit, window),
+		paces: paces,
 		burst: burst,
 		event: width / common,
 		parts: uint64(limit) / common,
@@ -68,7 +70,7 @@ func (b *bucket) lua() string {
 
 func (b *bucket) take(args []any, n, _ int, paced bool) []any {
 	cost, depth := b.cost(n), b.size
-	if paced {
+	if paced && b.paces {
 		depth = cost
 	}
 	if b.parts == 1 {
@@ -85,11 +87,11 @@ func (b *bucket) refund(args []any, d ratelimit.Decision) []any {
 	return append(args, "parts", cost.whole, cost.part, b.size.whole, b.size.part, b.parts, at(d), b.digits())
 }
 
-func (b *bucket) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
+func (b *bucket) answer(d *ratelimit.Decision, s state, now int64, q question) {
 	tat := instant{s[1], uint64(s[2])}
 	switch {
-	case ahead > 0:
-		tat = b.add(tat, b.cost(ahead))
+	case q.ahead > 0:
+		tat = b.add(tat, b.cost(q.ahead))
 	case d.Allowed:
 		tat = b.add(tat, b.cost(d.N))
 		fallthrough
@@ -98,7 +100,10 @@ func (b *bucket) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
 	}
 	d.ResetAfter = wait(now, tat.up())
 	if !d.Allowed && possible(d.N, b.burst) {
-		d.RetryAfter = retry(now, b.sub(b.add(tat, b.cost(d.N)), b.size).up())
+		if !q.paced || !b.paces {
+			tat = b.sub(b.add(tat, b.cost(d.N)), b.size)
+		}
+		d.RetryAfter = retry(now, tat.up())
 	}
 }
 

@@ -46,7 +46,7 @@ var (
 	skippedRules = "^TestConformance$/.*/^(NothingAllocates)$"
 	slowRules    = "^TestConformance$/.*/^(RefundOfNothing|DoneContext|RefundNeverGoes|FreeWait|DeadlineIsFound|" +
 		"WaitTakesAsLong|GivingUpLeaves|DecisionSays|ZeroIs|RetryAfterIsZero|CancelledWait|RefusalChanges|" +
-		"BoundHoldsIn|ManyTake|Impossible|DeadlineCounts|ResetIsFresh|FirstCome|RetryAfterIsExact|RefundOfAll|RefundOfThePast)"
+		"BoundHoldsIn|ManyTake|Impossible|ResetIsFresh|FirstCome|RetryAfterIsExact|RefundOfAll|RefundOfThePast)"
 )
 
 // subject is one key of a limiter as a [ratelimit.Limiter] of the suite's.

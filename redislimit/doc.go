@@ -92,9 +92,9 @@
 // A decision takes one round trip, half as long again as that of a PING on
 // loopback; a refusal that is remembered takes a tenth of a microsecond. Where many
 // callers ask at once, hand New the client's AutoPipeline: it sends their calls
-// together. A client
-// without ContextTimeoutEnabled heeds no deadline, so each call is made by a
-// goroutine of its own, which may outlive it; otherwise no goroutine is started.
+// together. A client without ContextTimeoutEnabled heeds no deadline, so each call
+// is made by a goroutine of its own, which may outlive it; otherwise no goroutine is
+// started.
 //
 // Of a sliding log the server keeps some 13 bytes for each admission; a Refund takes
 // it time linear in the admissions since.

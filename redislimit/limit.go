@@ -32,7 +32,7 @@ type limit interface {
 	lua() string
 
 	// take appends the limit's arguments to the script that admits n events,
-	// with others ahead of them; paced if each must wait for all that went in
+	// with others ahead of them; paced if a leaky bucket must have leaked out
 	// before.
 	take(args []any, n, ahead int, paced bool) []any
 
@@ -41,7 +41,7 @@ type limit interface {
 
 	// answer fills in Remaining, RetryAfter and ResetAfter of a decision on
 	// d.N events, of which Allowed is known, from the state before it.
-	answer(d *ratelimit.Decision, s state, now int64, ahead int)
+	answer(d *ratelimit.Decision, s state, now int64, q question)
 }
 
 // state is what the script tells of a limit: whether it admits, and three numbers

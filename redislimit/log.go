@@ -40,7 +40,8 @@ func (l *log) refund(args []any, d ratelimit.Decision) []any {
 	return append(args, "log", d.N, logged, 0)
 }
 
-func (l *log) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
+func (l *log) answer(d *ratelimit.Decision, s state, now int64, q question) {
+	ahead := q.ahead
 	used, newest, fits := s[1], s[2], s[3]
 	switch {
 	case ahead > 0:

@@ -40,7 +40,7 @@ var kinds = []kind{
 	{
 		"tokenbucket",
 		func(events int, window time.Duration, burst int) (limit, error) {
-			return newBucket("t", events, window, burst, "Burst")
+			return newBucket("t", false, events, window, burst, "Burst")
 		},
 		func(c clock.Clock, limit int, window time.Duration, burst int) limitertest.Refundable {
 			return tokenbucket.MustNew(tokenbucket.Config{Limit: limit, Window: window, Burst: burst, Clock: c})
@@ -54,7 +54,7 @@ var kinds = []kind{
 	{
 		"leakybucket",
 		func(events int, window time.Duration, capacity int) (limit, error) {
-			return newBucket("q", events, window, capacity, "Capacity")
+			return newBucket("q", true, events, window, capacity, "Capacity")
 		},
 		func(c clock.Clock, limit int, window time.Duration, capacity int) limitertest.Refundable {
 			return leakybucket.MustNew(leakybucket.Config{Limit: limit, Window: window, Capacity: capacity, Clock: c})

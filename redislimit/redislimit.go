@@ -68,10 +68,10 @@ func New[C Config](config C, client redis.UniversalClient, options Options) (*Li
 	switch c := any(config).(type) {
 	case tokenbucket.Config:
 		events, window, l.clock = c.Limit, c.Window, c.Clock
-		make = func() (limit, error) { return newBucket("t", c.Limit, c.Window, c.Burst, "Burst") }
+		make = func() (limit, error) { return newBucket("t", false, c.Limit, c.Window, c.Burst, "Burst") }
 	case leakybucket.Config:
 		events, window, l.clock, paces = c.Limit, c.Window, c.Clock, true
-		make = func() (limit, error) { return newBucket("q", c.Limit, c.Window, c.Capacity, "Capacity") }
+		make = func() (limit, error) { return newBucket("q", true, c.Limit, c.Window, c.Capacity, "Capacity") }
 	case fixedwindow.Config:
 		events, window, l.clock = c.Limit, c.Window, c.Clock
 		make = func() (limit, error) { return newFixed(c.Limit, c.Window, c.Offset) }

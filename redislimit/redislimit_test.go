@@ -415,6 +415,46 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// Of an All only the leaky bucket spaces those who wait, and nobody waits for
+// longer than that takes.
+func TestWaitOfAll(t *testing.T) {
+	ctx := context.Background()
+	client := shared(t)
+	o := Options{Prefix: t.Name(), Timeout: time.Minute}
+	leaky, err := New(leakybucket.Config{Limit: 20, Window: time.Second}, client, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := New(tokenbucket.Config{Limit: 1000, Window: 1000 * time.Hour}, client, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	day, err := New(fixedwindow.Config{Limit: 1000, Window: 3660 * 24 * time.Hour}, client, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := All(day, tokens, leaky)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		before, err := leaky.Peek(ctx, "key", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := all.Wait(ctx, "key"); err != nil {
+			t.Fatal(err)
+		}
+		after, err := leaky.Peek(ctx, "key", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after.At < before.At+before.ResetAfter {
+			t.Errorf("wait %d ends at %v, what went in before has leaked out at %v", i, after.At, before.At+before.ResetAfter)
+		}
+	}
+}
+
 // While the server is away a wait ends with the reason.
 func TestWaitWithoutServer(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true, DialerRetries: 1})

@@ -249,7 +249,7 @@ func (l *Limiter) decision(a answer, q question) (worst ratelimit.Decision) {
 		s := a.states[i]
 		d := ratelimit.Decision{N: q.n, At: duration(a.now), Limit: limit.most()}
 		d.Allowed = q.n == 0 || possible(q.n, l.most) && q.ahead == 0 && s.admits()
-		limit.answer(&d, s, a.now, q.ahead)
+		limit.answer(&d, s, a.now, q)
 		if !d.Allowed && !possible(q.n, limit.most()) {
 			d.RetryAfter = ratelimit.Never
 		}

@@ -46,13 +46,10 @@ func (l *Limiter) WaitN(ctx context.Context, key string, n int) error {
 		Serve: func(int) (time.Duration, bool) {
 			var d ratelimit.Decision
 			d, failure = l.settle(ctx, key, q)
-			if l.paces {
-				return max(d.RetryAfter, d.ResetAfter), d.Allowed
-			}
 			return d.RetryAfter, d.Allowed
 		},
 		Delay: func(ahead, n int) time.Duration {
-			d, err := l.settle(ctx, key, question{n: n, ahead: ahead})
+			d, err := l.settle(ctx, key, question{n: n, ahead: ahead, paced: l.paces})
 			if err != nil {
 				return 0 // the first in line will find out
 			}

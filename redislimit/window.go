@@ -49,7 +49,8 @@ func (w *fixed) refund(args []any, d ratelimit.Decision) []any {
 	return append(args, "fixed", d.N, charged, w.width, w.offset, digits(w.limit))
 }
 
-func (w *fixed) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
+func (w *fixed) answer(d *ratelimit.Decision, s state, now int64, q question) {
+	ahead := q.ahead
 	index, used := s[1], s[2]
 	turns := int64(1) // until n events fit, which is in the next window
 	if ahead > 0 {
@@ -119,7 +120,8 @@ func (w *sliding) refund(args []any, d ratelimit.Decision) []any {
 	return append(args, "sliding", d.N, charged, w.width, digits(w.limit))
 }
 
-func (w *sliding) answer(d *ratelimit.Decision, s state, now int64, ahead int) {
+func (w *sliding) answer(d *ratelimit.Decision, s state, now int64, q question) {
+	ahead := q.ahead
 	index, prev, curr := s[1], s[2], s[3]
 	ahead64 := min(int64(ahead), maxLimit)
 	if d.Allowed && ahead == 0 {
