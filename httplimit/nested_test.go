@@ -187,17 +187,17 @@ func TestNestedRefusalAfterATimeout(t *testing.T) {
 		"none": {Limits: []httplimit.Limit{{Rate: "1 per day", Cost: func(*http.Request) int { return 2 }}}},
 	}}, nil)
 	none := s.limits.Route("none")(status(200))
-	var wg sync.WaitGroup
+	answered, refused := make(chan bool), make(chan bool)
 	slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer wg.Done()
-		<-r.Context().Done()
+		<-answered
 		none.ServeHTTP(w, r)
+		refused <- true
 	})
 	s.Handler = s.limits.Middleware(http.TimeoutHandler(slow, 0, "late"))
 	for range 2 {
-		wg.Add(1)
 		s.want("503", "GET /")
-		wg.Wait()
+		answered <- true
+		<-refused
 	}
 	s.want("429", "GET /")
 }

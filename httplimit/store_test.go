@@ -316,3 +316,40 @@ func TestRefundDoesNotEndWithTheRequest(t *testing.T) {
 	s.ServeHTTP(httptest.NewRecorder(), request("GET /").WithContext(ctx))
 	s.want("200", "GET /")
 }
+
+// hasty refuses a few times and says that it need not be waited for.
+type hasty struct{ takes *int }
+
+func (h hasty) Take(context.Context, string, int) (ratelimit.Decision, error) {
+	*h.takes++
+	return ratelimit.Decision{N: 1, Limit: 1, Allowed: *h.takes > 3}, nil
+}
+func (h hasty) Peek(context.Context, string, int) (ratelimit.Decision, error) {
+	return ratelimit.Decision{}, nil
+}
+func (h hasty) Refund(context.Context, string, ratelimit.Decision) error { return nil }
+func (h hasty) Reset(context.Context, string) error                      { return nil }
+
+// stepping is a clock on which whoever sleeps has slept.
+type stepping struct{ *clock.Fake }
+
+func (c stepping) Sleep(_ context.Context, d time.Duration) error {
+	c.Advance(d)
+	return nil
+}
+
+// A Store that gives no time to wait is not asked again at once.
+func TestStoreThatRefusesForNoTime(t *testing.T) {
+	takes := 0
+	fake := clock.NewFake()
+	h := httplimit.MustNew(httplimit.Config{
+		Defaults: []httplimit.Limit{{Rate: "1 per second", MaxWait: time.Minute}},
+		Store:    func(httplimit.Spec) (httplimit.Store, error) { return hasty{&takes}, nil },
+		Clock:    stepping{fake},
+	}).Middleware(status(200))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request("GET /"))
+	if w.Code != 200 || takes != 4 || fake.Now() < 2*time.Millisecond {
+		t.Errorf("status %d after asking %d times in %v", w.Code, takes, fake.Now())
+	}
+}

@@ -147,6 +147,10 @@ func (v *visit) wait(c *charge) error {
 			case v.nearest.refused() && !v.mayWait():
 				return ratelimit.Never, false
 			}
+			if v.nearest.refused() && v.nearest.decision.RetryAfter <= 0 {
+				// Only a Store can say so. It is not to be asked all the while.
+				return time.Millisecond, false
+			}
 			return v.nearest.decision.RetryAfter, !v.nearest.refused()
 		},
 		Delay: func(ahead, n int) time.Duration {
