@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/ratekeep/ratelimit/httplimit"
@@ -324,4 +326,81 @@ func TestCountWhenAroundAProxy(t *testing.T) {
 	}
 	s := newServer(t, httplimit.Config{Defaults: failures("2 per day")}, httputil.NewSingleHostReverseProxy(u))
 	s.want("401 401 429", "GET /")
+}
+
+// unwrapping is a ResponseWriter as middleware makes them, with the one method
+// more that it needs.
+type unwrapping struct{ http.ResponseWriter }
+
+func (w unwrapping) Flush()                      { w.ResponseWriter.(http.Flusher).Flush() }
+func (w unwrapping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// onlyUnwraps has not even that.
+type onlyUnwraps struct{ http.ResponseWriter }
+
+func (w onlyUnwraps) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// What CountWhen sees is what the client saw, whichever way the handler took to
+// the connection.
+func TestCountWhenSeesWhatTheClientSees(t *testing.T) {
+	hijack := func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: close\r\n\r\n")
+		conn.Close()
+	}
+	copyOf := func(src io.Reader) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if n, err := io.Copy(w, struct{ io.Reader }{src}); n == 0 || err != nil {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+		}
+	}
+	flush := func(w http.ResponseWriter, _ *http.Request) {
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(http.StatusBadGateway) // too late
+	}
+	nothing := func(w http.ResponseWriter) http.ResponseWriter { return w }
+	flushes := func(w http.ResponseWriter) http.ResponseWriter { return unwrapping{w} }
+	unwraps := func(w http.ResponseWriter) http.ResponseWriter { return onlyUnwraps{w} }
+	for _, tc := range []struct {
+		name string
+		h    http.HandlerFunc
+		wrap func(http.ResponseWriter) http.ResponseWriter
+		want int
+	}{
+		{"a copy of nothing", copyOf(strings.NewReader("")), nothing, 502},
+		{"a copy that fails", copyOf(iotest.ErrReader(io.ErrUnexpectedEOF)), nothing, 502},
+		{"a copy that fails late", copyOf(io.MultiReader(strings.NewReader("x"), iotest.ErrReader(io.ErrUnexpectedEOF))), nothing, 200},
+		{"hijacked", hijack, nothing, 101},
+		{"hijacked through a Flusher", hijack, flushes, 101},
+		{"hijacked through Unwrap", hijack, unwraps, 101},
+		{"flushed", flush, nothing, 200},
+		{"flushed through Unwrap", flush, unwraps, 200},
+	} {
+		saw := make(chan int, 1)
+		limited := httplimit.MustNew(httplimit.Config{Defaults: []httplimit.Limit{{
+			Rate:      "9 per day",
+			CountWhen: func(resp httplimit.Response) bool { saw <- resp.Status; return true },
+		}}}).Middleware(tc.h)
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			limited.ServeHTTP(tc.wrap(w), r)
+		}))
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.Start()
+		resp, err := server.Client().Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if counted := <-saw; resp.StatusCode != tc.want || counted != tc.want {
+			t.Errorf("%s: the client saw %d and CountWhen %d, want %d", tc.name, resp.StatusCode, counted, tc.want)
+		}
+		server.Close()
+	}
 }

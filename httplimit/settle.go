@@ -2,6 +2,7 @@ package httplimit
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -16,7 +17,7 @@ type recorder struct {
 func newRecorder(w http.ResponseWriter) *recorder { return &recorder{ResponseWriter: w} }
 
 // Unwrap is for http.ResponseController.
-func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
+func (rec *recorder) Unwrap() http.ResponseWriter { return unwrapped{rec} }
 
 func (rec *recorder) WriteHeader(status int) {
 	// Of several headers, the first that is not informational is the response's.
@@ -40,6 +41,12 @@ func (rec *recorder) WriteString(s string) (int, error) {
 func (rec *recorder) wrote() {
 	if rec.status == 0 {
 		rec.status = http.StatusOK
+	}
+}
+
+func (rec *recorder) hijacked(err error) {
+	if err == nil && rec.status == 0 {
+		rec.status = http.StatusSwitchingProtocols
 	}
 }
 
@@ -82,16 +89,37 @@ type http1Recorder struct{ flushRecorder }
 // known; it counts as 101 Switching Protocols.
 func (rec *http1Recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := rec.ResponseWriter.(http.Hijacker).Hijack()
-	if err == nil && rec.status == 0 {
-		rec.status = http.StatusSwitchingProtocols
-	}
+	rec.hijacked(err)
 	return conn, rw, err
 }
 
-// ReadFrom lets the server use sendfile.
+// ReadFrom lets the server use sendfile. A copy of nothing writes no header.
 func (rec *http1Recorder) ReadFrom(r io.Reader) (int64, error) {
-	rec.wrote()
-	return io.Copy(rec.ResponseWriter, r)
+	n, err := io.Copy(rec.ResponseWriter, r)
+	if n > 0 {
+		rec.wrote()
+	}
+	return n, err
+}
+
+// unwrapped is what an http.ResponseController comes to next. It records what the
+// controller finds further in, and the recorder does not show for a method.
+type unwrapped struct{ *recorder }
+
+func (rec unwrapped) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
+
+func (rec unwrapped) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(rec.ResponseWriter).Hijack()
+	rec.hijacked(err)
+	return conn, rw, err
+}
+
+func (rec unwrapped) FlushError() error {
+	err := http.NewResponseController(rec.ResponseWriter).Flush()
+	if !errors.Is(err, http.ErrNotSupported) {
+		rec.wrote()
+	}
+	return err
 }
 
 type http2Recorder struct{ flushRecorder }
