@@ -126,6 +126,12 @@ func TestClientBehindNamedProxies(t *testing.T) {
 		{"Forwarded", []string{proxy1, `Forwarded: for="[2001:db8:1:2:3::4]:4711", for=10.0.0.2`}, "2001:db8:1:2::"},
 		{"Forwarded", []string{proxy1, `Forwarded: for="[2001:db8:1:2:3::4]:_port"`}, "2001:db8:1:2::"},
 		{"Forwarded", []string{proxy1, `Forwarded: for="1.1.1.1, for=198.51.100.1`}, "198.51.100.1"}, // a quote that the client opened
+		// A quote with a backslash before it is a part of what is quoted, and a backslash with one is not before it.
+		{"Forwarded", []string{proxy1, `Forwarded: for=198.51.100.1;host="a\", for=1.1.1.1;x=\""`}, "198.51.100.1"},
+		{"Forwarded", []string{proxy1, `Forwarded: for=198.51.100.1;host="\";for=1.1.1.1;x=\""`}, "198.51.100.1"},
+		{"Forwarded", []string{proxy1, `Forwarded: for=198.51.100.1;host="\\\", for=1.1.1.1;x=\"\\"`}, "198.51.100.1"},
+		{"Forwarded", []string{proxy1, `Forwarded: for=1.1.1.1;host="a\\", for=198.51.100.1;x="\\"`}, "198.51.100.1"},
+		{"Forwarded", []string{proxy1, `Forwarded: for="1.1.1.1\", for="198.51.100.1"`}, "198.51.100.1"},
 		{"Forwarded", []string{proxy1, `Forwarded: for=1.1.1.1`, `Forwarded: for=198.51.100.1`}, "198.51.100.1"},
 		{"Forwarded", []string{proxy1, `Forwarded: for=1.1.1.1, for=unknown`}, "10.0.0.1"},
 		{"Forwarded", []string{proxy1, `Forwarded: for=1.1.1.1, for=_hidden, for=10.0.0.2`}, "10.0.0.2"},

@@ -38,13 +38,20 @@ func cutLast(s string, separator byte) (before, after string, found bool) {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {
 		switch {
-		case s[i] == '"':
+		case s[i] == '"' && !escaped(s[:i]):
 			quoted = !quoted
 		case s[i] == separator && !quoted:
 			return s[:i], s[i+1:], true
 		}
 	}
 	return "", s, false
+}
+
+// escaped reports whether what follows s is a part of a quoted-string, for the
+// backslash before it: one that is not escaped itself.
+func escaped(s string) bool {
+	backslashes := len(s) - len(strings.TrimRight(s, `\`))
+	return backslashes%2 != 0
 }
 
 // forValue is the value of the one "for" parameter of an element of Forwarded,

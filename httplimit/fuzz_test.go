@@ -12,7 +12,7 @@ import (
 // found is the proxy's own entry or a trusted hop.
 func FuzzClientAddress(f *testing.F) {
 	for _, s := range []string{
-		"", "1.1.1.1", "1.1.1.1, 2.2.2.2", "for=1.1.1.1", `for="[2001:db8::1]:80";by=x, for=_x`, `"`, `\"`, "10.0.0.1", ",", ";", "[::1", "::ffff:1.2.3.4%eth0",
+		"", "1.1.1.1", "1.1.1.1, 2.2.2.2", "for=1.1.1.1", `for="[2001:db8::1]:80";by=x, for=_x`, `"`, `\"`, `", for=1.1.1.1;x="`, `\", for=1.1.1.1;x="\`, "10.0.0.1", ",", ";", "[::1", "::ffff:1.2.3.4%eth0",
 	} {
 		f.Add(s, "198.51.100.7", "192.0.2.1:1")
 		f.Add("x", s, s)
@@ -52,7 +52,8 @@ func FuzzClientAddress(f *testing.F) {
 			}
 			own := proxy
 			if cs.kind == forwarded {
-				own = `for="` + proxy + `"`
+				// It adds what else the client said, quoted as it should be.
+				own = `for="` + proxy + `";host="` + escape.Replace(client) + `"`
 			}
 			want := hop
 			if cs.hops == 0 && !cs.trusts(last) {
@@ -64,6 +65,9 @@ func FuzzClientAddress(f *testing.F) {
 		}
 	})
 }
+
+// escape makes a text a part of a quoted-string.
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // mentions reports whether an address stands somewhere in what was sent, in one
 // of its spellings.
