@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ type Limiter struct {
 	ban     *ban // nil for none
 
 	routes   map[string]*route // by their keys in Config.Routes
-	patterns *http.ServeMux    // those of routes that are patterns; nil for none
+	patterns *http.ServeMux    // of those routes that are patterns, to find them; nil for none
 	other    *route            // what has the defaults and no name
 	defaults []*limit          // Config.Defaults and Config.Application
 	learned  learned
@@ -81,10 +82,23 @@ func MustNew(c Config) *Limiter {
 // Behind [http.StripPrefix], or a router that ignores case or a slash at the
 // end, the path of a request may not be the one that its route has in the
 // Config. Put [Limiter.Route] around that route's handler instead.
+//
+// A path with "//", "/./" or "/../" in it may be read in two ways: cleaned, as
+// [http.ServeMux] does before it redirects, or as it stands. Unless next is an
+// [http.ServeMux], such a request has the limits of both routes, and is exempt if
+// both are.
 func (l *Limiter) Middleware(next http.Handler) http.Handler {
 	mux, _ := next.(muxer)
+	_, redirects := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l.serve(w, r, next, l.routeOf(r, mux))
+		rt, also := l.routesOf(r, mux, redirects)
+		if also == nil {
+			l.serve(w, r, next, rt)
+			return
+		}
+		l.serve(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l.serve(w, r, next, also)
+		}), rt)
 	})
 }
 
@@ -208,7 +222,7 @@ func newLimiter(c Config) (*Limiter, error) {
 			if l.patterns == nil {
 				l.patterns = http.NewServeMux()
 			}
-			if err := register(l.patterns, name); err != nil {
+			if err := register(l.patterns, name, rt); err != nil {
 				return nil, fmt.Errorf("%s: %w", where, err)
 			}
 		}
@@ -268,13 +282,50 @@ type muxer interface {
 	Handler(*http.Request) (h http.Handler, pattern string)
 }
 
-func (l *Limiter) routeOf(r *http.Request, mux muxer) *route {
-	if l.patterns != nil {
-		_, pattern := l.patterns.Handler(r)
-		if rt, ok := l.routes[pattern]; ok {
-			return rt
-		}
+// ServeHTTP is never called: a route is a handler to be found in a mux.
+func (*route) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// routesOf is the route of a request, and the one that it has also if its path
+// can be read as another.
+func (l *Limiter) routesOf(r *http.Request, mux muxer, redirects bool) (rt, also *route) {
+	if l.patterns == nil {
+		return l.unconfigured(r, mux), nil
 	}
+	rt, exact := l.configured(r)
+	if rt == nil {
+		rt = l.unconfigured(r, mux)
+	}
+	if exact || redirects || r.Method == http.MethodConnect {
+		return rt, nil
+	}
+	standing := asItStands(r)
+	if standing == nil {
+		return rt, nil
+	}
+	if also, _ = l.configured(standing); also == nil {
+		also = l.unconfigured(r, mux)
+	}
+	if also == rt {
+		return rt, nil
+	}
+	return rt, also
+}
+
+// configured is the route in Config.Routes whose pattern matches, or nil. It is
+// exact if the path did not have to be cleaned, or given a slash at the end.
+func (l *Limiter) configured(r *http.Request) (rt *route, exact bool) {
+	h, pattern := l.patterns.Handler(r)
+	if rt, ok := h.(*route); ok {
+		return rt, true
+	}
+	if r.Method == http.MethodConnect {
+		return nil, false // that may be a path of the client's
+	}
+	return l.routes[pattern], false
+}
+
+// unconfigured is the route of a request that none in Config.Routes matches.
+func (l *Limiter) unconfigured(r *http.Request, mux muxer) *route {
 	pattern := r.Pattern
 	// To CONNECT, http.ServeMux may answer a path of the client's as a pattern.
 	if mux != nil && r.Method != http.MethodConnect {
@@ -284,6 +335,32 @@ func (l *Limiter) routeOf(r *http.Request, mux muxer) *route {
 		return l.other
 	}
 	return l.learned.route(pattern, l)
+}
+
+// asItStands is a request that http.ServeMux finds the route of without cleaning
+// its path, or nil if there is nothing to clean.
+func asItStands(r *http.Request) *http.Request {
+	if p := r.URL.Path; strings.HasPrefix(p, "/") && !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
+		return nil
+	}
+	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	unclean := false
+	for i, s := range segments {
+		if s == "." || s == ".." || s == "" && i < len(segments)-1 {
+			segments[i], unclean = "%2E", true // which is a segment as any other
+		}
+	}
+	if !unclean {
+		return nil
+	}
+	escaped := "/" + strings.Join(segments, "/")
+	path, err := url.PathUnescape(escaped)
+	if err != nil {
+		return nil
+	}
+	u := *r.URL
+	u.Path, u.RawPath = path, escaped
+	return &http.Request{Method: r.Method, Host: r.Host, URL: &u}
 }
 
 // learned are routes that are not in the Config, by the patterns that requests
@@ -332,13 +409,13 @@ func (l *Limiter) allRoutes() []*route {
 
 // register adds a pattern to a mux, which has no other way than a panic to say
 // that it is wrong.
-func register(mux *http.ServeMux, pattern string) (err error) {
+func register(mux *http.ServeMux, pattern string, rt *route) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = errors.New(registered.ReplaceAllString(fmt.Sprint(p), ""))
 		}
 	}()
-	mux.Handle(pattern, http.NotFoundHandler())
+	mux.Handle(pattern, rt)
 	return nil
 }
 

@@ -296,3 +296,62 @@ func TestResetTakesWhatKeySays(t *testing.T) {
 		s.want("200", "GET /", from)
 	}
 }
+
+// A path that is not clean is read as it stands too, because that is how next
+// may read it. It has the limits of both routes, and neither's exemption.
+func TestUncleanPathIsBothRoutes(t *testing.T) {
+	config := httplimit.Config{
+		Defaults: rate("4 per day"),
+		Routes: map[string]httplimit.Route{
+			"/static/":        {Exempt: true},
+			"/static/public/": {Exempt: true},
+			"/api/":           {Limits: rate("2 per day")},
+			"GET /login":      {Limits: rate("1 per day")},
+		},
+	}
+	for path, want := range map[string]string{
+		"/static/x":             "200 200 200 200 200",
+		"/static/./x":           "200 200 200 200 200",
+		"/static//x":            "200 200 200 200 200",
+		"/static/public/../x":   "200 200 200 200 200",
+		"/static/.well-known/x": "200 200 200 200 200",
+		"/api/../static/x":      "200 200 429 429 429", // as in /api/
+		"/api//../static/x":     "200 200 429 429 429",
+		"/static/../api/x":      "200 200 429 429 429",
+		"/api/./x":              "200 200 429 429 429",
+		"/other/../static/x":    "200 200 200 200 429", // as in no route
+		"//static/x":            "200 200 200 200 429",
+		"/static/..":            "200 200 200 200 429",
+		"/static/public/../../": "200 200 200 200 429",
+		"/api/../login":         "200 429 429 429 429", // as both
+		"//login":               "200 429 429 429 429",
+		"/./login":              "200 429 429 429 429",
+		"/login/.":              "200 429 429 429 429",
+		"/x/../y":               "200 200 200 200 429",
+		"/api/%2e%2e/static/x":  "200 200 429 429 429", // clean, as ServeMux has it
+		"/api%2F../static/x":    "200 200 200 200 429",
+	} {
+		newServer(t, config, nil).want(want, "GET "+path)
+	}
+	// A mux answers them with a redirect, to the one route.
+	s := newServer(t, config, muxOf("/static/", "/api/", "/login"))
+	s.want("307 307 307 307 307", "GET /api/../static/x")
+	s.want("307 429", "GET /api/../login")
+	s.want("307 307 429", "GET //api/x")
+}
+
+// To CONNECT, http.ServeMux may answer a path of the client's, decoded, which is
+// no pattern.
+func TestConnectFindsItsRoute(t *testing.T) {
+	s := newServer(t, httplimit.Config{
+		Defaults: rate("2 per day"),
+		Routes: map[string]httplimit.Route{
+			"/users/{id}/": {Limits: rate("1 per day")},
+			"/users/a/b/":  {Exempt: true},
+		},
+	}, nil)
+	s.want("200 200 429", "CONNECT /users/a%2Fb")
+	s.want("200 429", "CONNECT /users/a%2Fb/")
+	s.want("200 200 200", "CONNECT /users/a/b/")
+	s.want("200 429", "GET /users/a%2Fb", "from 192.0.2.2:1")
+}
