@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/keyed"
 	"github.com/ratekeep/ratelimit/notation"
 )
 
@@ -32,6 +33,10 @@ func (b *builder) ban(given Ban) (*ban, error) {
 	if len(parsed) != 1 {
 		return nil, fmt.Errorf("Ban.Refusals is %q, want a single rate", given.Refusals)
 	}
+	// Those who share a count would be banned for one another.
+	config := *b.config
+	config.Memory.WhenFull = keyed.Refuse
+	b = &builder{config: &config}
 	refusals, err := b.rate(Spec{ID: "Ban.Refusals", Count: parsed[0].Count, Window: parsed[0].Window}, parsed[0].String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("Ban.Refusals is %q: %w", given.Refusals, err)
@@ -48,15 +53,16 @@ func (b *ban) reset(ctx context.Context, k key) error {
 	return errors.Join(b.refusals.reset(ctx, &k), b.bans.reset(ctx, &k))
 }
 
-// banned reports whether the sender is banned. The key and the decision are in
-// v.one, where the charges have not come yet.
+// banned reports whether the sender is banned, which whoever has no place in a
+// full memory is not. The key and the decision are in v.one, where the charges
+// have not come yet.
 func (v *visit) banned(from *sender) (bool, error) {
 	c := &v.one[0]
 	from.key(&c.key, nil)
-	err := v.ban.bans.peek(v.Context, &c.key, 1, &c.decision)
+	ok, err := v.ban.bans.lookup(v.Context, &c.key, &c.decision)
 	switch {
 	case err == nil:
-		return !c.decision.Allowed, nil
+		return ok && !c.decision.Allowed, nil
 	case v.Context.Err() != nil:
 		return false, v.Context.Err()
 	}
@@ -75,11 +81,22 @@ func (v *visit) countRefusal(from *sender) {
 	from.key(&k, nil)
 	err := v.ban.refusals.take(ctx, &k, 1, &d)
 	if err == nil && !d.Allowed {
-		if err = v.ban.bans.take(ctx, &k, 1, &d); err == nil && d.Allowed {
-			v.logBan(k)
-		}
+		err = v.banFor(ctx, &k, &d)
 	}
 	if err != nil {
 		v.logFailure(ctx, err)
 	}
+}
+
+// banFor bans a key whose last refusal could not be counted.
+func (v *visit) banFor(ctx context.Context, k *key, d *ratelimit.Decision) error {
+	// A key may have no place to be counted in, and is not banned for that.
+	ok, err := v.ban.refusals.lookup(ctx, k, d)
+	if err != nil || !ok || d.Allowed {
+		return err
+	}
+	if err = v.ban.bans.take(ctx, k, 1, d); err == nil && d.Allowed {
+		v.logBan(*k)
+	}
+	return err
 }

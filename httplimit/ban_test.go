@@ -1,10 +1,12 @@
 package httplimit_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/ratekeep/ratelimit/httplimit"
+	"github.com/ratekeep/ratelimit/keyed"
 )
 
 func banning(t *testing.T) *server {
@@ -69,4 +71,52 @@ func TestBanIsLiftedByReset(t *testing.T) {
 		t.Error(err)
 	}
 	s.want("200 429 429 429 429", "GET /a")
+}
+
+// Whoever finds no place among those who are banned is not.
+func TestBanSparesWhoHasNoPlaceAmongTheBanned(t *testing.T) {
+	for _, full := range []keyed.WhenFull{keyed.Refuse, keyed.Share} {
+		s := newServer(t, httplimit.Config{
+			Defaults: rate("1 per second"),
+			Ban:      httplimit.Ban{Refusals: "1 per second", For: time.Hour},
+			Memory:   keyed.Options{MaxKeys: 10, WhenFull: full},
+		}, nil)
+		for i := range 20 {
+			s.do("GET /", fmt.Sprintf("from 10.0.0.%d:1", i))
+			s.statuses(3, "GET /", fmt.Sprintf("from 10.0.0.%d:1", i))
+			s.clock.Advance(10 * time.Second)
+		}
+		banned := 0
+		for i := range 20 {
+			if s.do("GET /", fmt.Sprintf("from 10.0.0.%d:1", i)).Code == 429 {
+				banned++
+			}
+			s.clock.Advance(10 * time.Second)
+		}
+		s.want("200 429", "GET /", "from 192.0.2.1:1")
+		s.clock.Advance(10 * time.Second)
+		s.want("200 429", "GET /", "from 192.0.2.1:1")
+		if banned < 10 || banned == 20 {
+			t.Errorf("%v: %d of 20 are banned, want as many as there is room for", full, banned)
+		}
+	}
+}
+
+// Nor is whoever finds no place among those who have been refused.
+func TestBanSparesWhoHasNoPlaceAmongTheRefused(t *testing.T) {
+	for _, full := range []keyed.WhenFull{keyed.Refuse, keyed.Share} {
+		s := newServer(t, httplimit.Config{
+			Defaults: rate("1 per second"),
+			Ban:      httplimit.Ban{Refusals: "3 per hour", For: 24 * time.Hour},
+			Memory:   keyed.Options{MaxKeys: 10, WhenFull: full},
+		}, nil)
+		for i := range 40 {
+			s.want("200 429", "GET /", fmt.Sprintf("from 10.0.0.%d:1", i))
+			s.clock.Advance(10 * time.Second)
+		}
+		for range 9 {
+			s.want("200 429", "GET /", "from 192.0.2.1:1")
+			s.clock.Advance(time.Second)
+		}
+	}
 }

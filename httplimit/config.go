@@ -72,7 +72,8 @@ type Config struct {
 
 	// Memory bounds how many keys each limit keeps in the memory of this
 	// process, and says what happens to a new one when all are in use. A Ban
-	// keeps as many again, twice: who has been refused, and who is banned.
+	// keeps as many again, twice: who has been refused, and who is banned. Of
+	// clients that it has no place for, none is banned.
 	Memory keyed.Options
 
 	// Clock is what time is read from. nil means a system clock.

@@ -20,6 +20,11 @@ type backend interface {
 	take(ctx context.Context, k *key, n int, d *ratelimit.Decision) error
 	peek(ctx context.Context, k *key, n int, d *ratelimit.Decision) error
 	refund(ctx context.Context, k *key, d *ratelimit.Decision) error
+
+	// lookup is peek of one for a key that has a count of its own, and reports
+	// whether it has.
+	lookup(ctx context.Context, k *key, d *ratelimit.Decision) (ok bool, err error)
+
 	reset(ctx context.Context, k *key) error
 }
 
@@ -55,6 +60,11 @@ func (m memory) take(_ context.Context, k *key, n int, d *ratelimit.Decision) er
 func (m memory) peek(_ context.Context, k *key, n int, d *ratelimit.Decision) error {
 	*d = m.limiter.Peek(*k, n)
 	return nil
+}
+
+func (m memory) lookup(_ context.Context, k *key, d *ratelimit.Decision) (ok bool, err error) {
+	*d, ok = m.limiter.Lookup(*k)
+	return ok, nil
 }
 
 func (m memory) refund(_ context.Context, k *key, d *ratelimit.Decision) error {
@@ -100,6 +110,11 @@ func (s shared) take(ctx context.Context, k *key, n int, d *ratelimit.Decision) 
 func (s shared) peek(ctx context.Context, k *key, n int, d *ratelimit.Decision) (err error) {
 	*d, err = s.store.Peek(ctx, k.String(), n)
 	return err
+}
+
+func (s shared) lookup(ctx context.Context, k *key, d *ratelimit.Decision) (ok bool, err error) {
+	err = s.peek(ctx, k, 1, d)
+	return err == nil, err
 }
 
 func (s shared) refund(ctx context.Context, k *key, d *ratelimit.Decision) error {
