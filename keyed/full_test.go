@@ -52,7 +52,7 @@ func TestSpray(t *testing.T) {
 					t.Errorf("%d keys are kept, want %d", n, maxKeys)
 				}
 				st := l.Stats()
-				if st.Active != maxKeys || st.Keys != maxKeys || st.MaxKeys != maxKeys || st.Refused < 99*maxKeys {
+				if st.Active != maxKeys || st.Keys != maxKeys || st.MaxKeys != maxKeys || st.NoPlace < 99*maxKeys {
 					t.Errorf("%+v", st)
 				}
 				if st.Renewals > 40 {
@@ -212,7 +212,7 @@ func TestFullDecision(t *testing.T) {
 	if err := l.Wait(t.Context(), "other"); !errors.Is(err, keyed.ErrFull) {
 		t.Errorf("Wait = %v", err)
 	}
-	if n := l.Stats().Refused; n < 4 || n > 6 {
+	if n := l.Stats().NoPlace; n < 4 || n > 6 {
 		t.Errorf("%d are counted as refused", n)
 	}
 }

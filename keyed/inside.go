@@ -17,7 +17,7 @@ type Stats struct {
 	Active   int   // of these, those that are not as good as new
 	MaxKeys  int   // that may be kept
 	Renewals int64 // how often a part of the table was made anew, to grow or to forget keys
-	Refused  int64 // decisions that found no place for a new key; under [Share], those that shared
+	NoPlace  int64 // decisions that found no place for a new key; under [Share], those that shared
 }
 
 // Stats counts. It looks at every key, a part of the table after the other, and
@@ -29,7 +29,7 @@ func (l *Limiter[K]) Stats() Stats {
 		s.mu.Lock()
 		st.Keys += int(s.kept.Load())
 		st.Renewals += s.renewals
-		st.Refused += s.denied.Load()
+		st.NoPlace += s.denied.Load()
 		now := l.clock.Now()
 		s.each(l.keys, func(t *table[K], i int, p *plan) {
 			if !s.fresh(t, i, p, now) {

@@ -99,7 +99,7 @@ func TestIterators(t *testing.T) {
 				}
 
 				st := l.Stats()
-				if st.Active != 36 || st.Keys != l.Len() || st.MaxKeys != 10_000 || st.Renewals == 0 || st.Refused != 0 {
+				if st.Active != 36 || st.Keys != l.Len() || st.MaxKeys != 10_000 || st.Renewals == 0 || st.NoPlace != 0 {
 					t.Errorf("%+v", st)
 				}
 				c.Advance(3 * time.Hour)

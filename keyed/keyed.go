@@ -262,7 +262,8 @@ func (l *Limiter[K]) Refund(k K, d ratelimit.Decision) {
 	l.refund(&p, d)
 }
 
-// Forget makes the key as good as new, under every plan.
+// Forget makes the key as good as new, under every plan: it is the Reset of one
+// key.
 func (l *Limiter[K]) Forget(k K) {
 	var p place[K]
 	l.find(k, &p)

@@ -107,7 +107,7 @@ func (l *Limiter[K]) With(config Config) (*Limiter[K], error) {
 	}
 	p := newPlan(a, len(plans))
 	if first := plans[0]; p.words() != first.words() {
-		return nil, fmt.Errorf("keyed: a state under the new plan has %d words, and under the first %d: they cannot share a table", 1+p.words(), 1+first.words())
+		return nil, fmt.Errorf("keyed: a %T has larger or smaller states than the table's first plan; the buckets and the windows go together, slidinglog only with itself", config)
 	}
 	plans = append(plans[:len(plans):len(plans)], p)
 	l.keys.planned.Store(&plans)
