@@ -5,7 +5,7 @@
 //	limits, err := httplimit.New(httplimit.Config{
 //		Defaults: []httplimit.Limit{{Rate: "100 per minute; 5 per second"}},
 //		Routes: map[string]httplimit.Route{
-//			"POST /login": {Limits: []httplimit.Limit{{Rate: "5 per minute", CountWhen: failed}}},
+//			"POST /login": {Limits: []httplimit.Limit{{Rate: "5 per minute", Strategy: httplimit.SlidingLog, CountWhen: failed}}},
 //			"/healthz":    {Exempt: true},
 //		},
 //	})

@@ -198,6 +198,10 @@ func newLimiter(c Config) (*Limiter, error) {
 		switch {
 		case name == "":
 			return nil, errors.New(`a key of Routes is empty, want a pattern such as "POST /login", or a name`)
+		case !strings.Contains(name, "/") && strings.ContainsAny(name, " \t"):
+			return nil, fmt.Errorf(`%s has a blank and no slash: want a pattern such as "POST /login", or a name without blanks`, where)
+		case strings.Contains(name, "/") && methodOf(name) != strings.ToUpper(methodOf(name)):
+			return nil, fmt.Errorf("%s: the method %s is not in upper case, so no request has it", where, methodOf(name))
 		case given.Exempt && (len(given.Limits) > 0 || given.AddDefaults):
 			return nil, fmt.Errorf("%s is Exempt, and has limits", where)
 		case !given.Exempt && len(given.Limits) == 0 && len(l.defaults) == 0:
@@ -457,4 +461,12 @@ func ceilSeconds(d time.Duration) int64 {
 		s++
 	}
 	return s
+}
+
+// methodOf is the method of a pattern, or "".
+func methodOf(pattern string) string {
+	if i := strings.IndexAny(pattern, " \t"); i > 0 {
+		return pattern[:i]
+	}
+	return ""
 }

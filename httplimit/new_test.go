@@ -39,10 +39,12 @@ func TestNewRefuses(t *testing.T) {
 		`Application[1]: notation: "often", byte 0`:                                     {Application: []httplimit.Limit{{Rate: "1/s"}, {Rate: "often"}}},
 		`Routes["/x"].Limits[0]: notation: "0/s", byte 0`:                               routes("/x", httplimit.Route{Limits: rate("0/s")}),
 
-		`Routes["/x"] is Exempt, and has limits`:                 routes("/x", httplimit.Route{Exempt: true, Limits: rate("1/s")}),
-		`Routes["/y"] is Exempt, and has limits`:                 routes("/y", httplimit.Route{Exempt: true, AddDefaults: true}),
-		`Routes["GET x/{"]: parsing "GET x/{": at offset`:        routes("GET x/{", httplimit.Route{Limits: rate("1/s")}),
-		`a key of Routes is empty, want a pattern such as "POST`: routes("", httplimit.Route{Limits: rate("1/s")}),
+		`Routes["/x"] is Exempt, and has limits`:                                              routes("/x", httplimit.Route{Exempt: true, Limits: rate("1/s")}),
+		`Routes["/y"] is Exempt, and has limits`:                                              routes("/y", httplimit.Route{Exempt: true, AddDefaults: true}),
+		`Routes["GET x/{"]: parsing "GET x/{": at offset`:                                     routes("GET x/{", httplimit.Route{Limits: rate("1/s")}),
+		`Routes["POST login"] has a blank and no slash: want a pattern such as "POST /login"`: routes("POST login", httplimit.Route{Limits: rate("1/s")}),
+		`Routes["post /login"]: the method post is not in upper case`:                         routes("post /login", httplimit.Route{Limits: rate("1/s")}),
+		`a key of Routes is empty, want a pattern such as "POST`:                              routes("", httplimit.Route{Limits: rate("1/s")}),
 
 		`Defaults[0].Name is "a\r\nb", want up to 64 printable ASCII characters`: limit(httplimit.Limit{Rate: "1/s", Name: "a\r\nb"}),
 		`Defaults[0].Name is "ä"`:                                           limit(httplimit.Limit{Rate: "1/s", Name: "ä"}),

@@ -13,8 +13,11 @@ func (l *Limiter) String() string {
 	var b strings.Builder
 	for _, rt := range l.allRoutes() {
 		name := rt.name
-		if rt == l.other {
+		switch {
+		case rt == l.other:
 			name = "every other route"
+		case !strings.Contains(name, "/"):
+			name += " (where Limiter.Route puts it)"
 		}
 		b.WriteString(name)
 		b.WriteByte('\n')
