@@ -33,7 +33,7 @@ func (c *keyedCost) tables() []table {
 	}
 	g := &c.Growth
 	grow := table{
-		Title: fmt.Sprintf("Growth: single calls of a keyed tokenbucket while it grows from no key to %s", count(g.Keys)),
+		Title: fmt.Sprintf("Growth of a keyed tokenbucket from no key to %s: the slowest call takes %s", count(g.Keys), short(g.Slowest)),
 		Head:  []string{"a call took", "calls", "the clock alone"},
 		Note: fmt.Sprintf("The slowest call took %s; of as many pairs of clock readings with nothing in between the slowest took %s, which is the operating system's doing. "+
 			"Afterwards a key takes %.1f bytes. A garbage collection takes %.2f ms with ten keys and %.2f ms with %s.",
