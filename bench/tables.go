@@ -78,7 +78,7 @@ func (c *cost) tables() []table {
 
 	more := table{
 		Title: "Cost of the other verbs, and of Allow with a coarse clock: nanoseconds per call, same rounds",
-		Head:  []string{"", "Take", "Wait", "coarse: granted", "coarse: refused", cores + ": granted", cores + ": refused", "allocs: Take", "allocs: Wait"},
+		Head:  []string{"", "Take", "Wait", "coarse: granted", "… refused", cores + ": granted", "… refused", "allocs: Take", "… Wait"},
 		Note: "Take and Wait are granted, with the system clock; nobody else waits. The four columns after them are Allow with clock.Coarse at " +
 			"1 ms. Before it refuses, a limiter on a coarse clock reads the real time and stores it, so a refusal is dearer with it.",
 	}
