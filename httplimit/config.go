@@ -47,7 +47,8 @@ type Config struct {
 	OnRefusal func(*http.Request, Result)
 
 	// Logger is told of refusals (Info), of bans (Warn) and of a Store that
-	// fails (Error). nil means that nothing is logged.
+	// fails (Error). nil means that nothing is logged. Set it if there is a
+	// Store: nothing else says why it failed, but OnRefusal's Result.Err.
 	Logger *slog.Logger
 
 	// DryRun counts, logs and calls OnRefusal, and lets everything through.
@@ -143,7 +144,8 @@ type Limit struct {
 
 	// Plan, if not nil, names the plan that a request is under, one of Plans.
 	// Any other name, such as "", means Rate. What a client has used up under
-	// one plan weighs on it under another too.
+	// one plan weighs on it under another too. With a Store each plan may count
+	// for itself.
 	Plan func(*http.Request) string
 
 	// Plans are rates that take the place of Rate. Each has as many as that.
@@ -206,7 +208,7 @@ func (s Strategy) String() string {
 var strategies = [...]string{"tokenbucket", "leakybucket", "fixedwindow", "slidingwindow", "slidinglog"}
 
 // Headers is a set of header fields, joined by |. Retry-After is part of every
-// refusal, whatever the set.
+// 429, whatever the set, except where no wait would help.
 //
 // Of several limits, the fields speak of the one that is closest to exhaustion:
 // of those that refuse the one that refuses the longest, else the one with the

@@ -96,5 +96,8 @@
 // # Several servers
 //
 // The counts are kept in the memory of the process. With a [Config.Store]
-// servers share them.
+// servers share them. The Store of package redislimit, which is a module of its
+// own, keeps them on a Redis or Valkey server:
+//
+//	Store: redislimit.Store(client, redislimit.Options{}),
 package httplimit

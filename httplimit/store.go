@@ -34,7 +34,9 @@ type Store interface {
 type Spec struct {
 	// ID tells a Store's limit from all others of the Limiter: where it stands
 	// in the Config. Servers that are configured alike have the same IDs. The
-	// plans of one limit have the same ID.
+	// plans of one limit have the same ID, and each plan may count for itself.
+	// A Store must keep limits of different ID apart, even if all else is the
+	// same.
 	ID string
 
 	Plan     string // of Limit.Plans, or "" for Limit.Rate

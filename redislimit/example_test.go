@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net/http"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/ratekeep/ratelimit/httplimit"
 	"github.com/ratekeep/ratelimit/redislimit"
 	"github.com/ratekeep/ratelimit/slidinglog"
 	"github.com/ratekeep/ratelimit/tokenbucket"
@@ -50,6 +52,21 @@ func ExampleAll() {
 	if err := limiter.Wait(context.Background(), "alice"); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// All servers that run this count together. Without the Store each counts for
+// itself, in its memory.
+func ExampleStore() {
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	defer client.Close()
+	limits, err := httplimit.New(httplimit.Config{
+		Defaults: []httplimit.Limit{{Rate: "100 per minute"}},
+		Store:    redislimit.Store(client, redislimit.Options{}),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(http.ListenAndServe(":8080", limits.Middleware(http.DefaultServeMux)))
 }
 
 // While the server is away each of eight processes admits an eighth.

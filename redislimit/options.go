@@ -81,6 +81,8 @@ func (w WhenDown) String() string {
 var ErrUnavailable = errors.New("redislimit: the server did not decide")
 
 const (
+	defaultPrefix = "ratelimit"
+
 	maxShare    = 1_000_000
 	maxRefusals = 1 << 24
 )
@@ -89,7 +91,7 @@ const (
 // field, the value and the range.
 func (o Options) complete(limit int) (Options, error) {
 	if o.Prefix == "" {
-		o.Prefix = "ratelimit"
+		o.Prefix = defaultPrefix
 	}
 	if o.Refusals == 0 {
 		o.Refusals = 16384

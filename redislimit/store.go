@@ -1,0 +1,104 @@
+package redislimit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/fixedwindow"
+	"github.com/ratekeep/ratelimit/httplimit"
+	"github.com/ratekeep/ratelimit/leakybucket"
+	"github.com/ratekeep/ratelimit/slidinglog"
+	"github.com/ratekeep/ratelimit/slidingwindow"
+	"github.com/ratekeep/ratelimit/tokenbucket"
+)
+
+// Store is for [httplimit.Config].Store: it has the limits of all servers with
+// that Config count together on the client's server. New of httplimit returns
+// its error if a limit is not in the range that the package's documentation
+// has.
+//
+// Each limit has the Options, with a Prefix to which its ID is added, so that
+// limits count apart even if they are equal. Servers whose Configs differ need
+// a Prefix of their own, or what stands at the same place in both counts
+// together if it is equal.
+//
+// Plans of one limit that have different rates count each for itself: what a
+// client has used up under one does not weigh on it under another.
+//
+// While the server is away, Refuse leaves the choice to
+// [httplimit.Config].AdmitOnError, and the Logger is told. Of Admit and Fallback
+// it is told nothing.
+//
+// What [httplimit.Limit].CountWhen does not count, or [httplimit.Limiter.Reset]
+// frees, such as a client that was banned, other servers may see only when the
+// refusals that they remember end; with [NoRefusals] they see it at once.
+//
+// A Lease must be in range for every limit. The counts of a Ban are limits too,
+// one of which admits 1, so that it goes with no leases. What is left of a lease
+// when a process ends counts as used.
+func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (httplimit.Store, error) {
+	return func(s httplimit.Spec) (httplimit.Store, error) {
+		o := options
+		if o.Prefix == "" {
+			o.Prefix = defaultPrefix
+		}
+		o.Prefix += ":" + escapeID.Replace(s.ID)
+		if s.Burst != 0 && s.Strategy != httplimit.TokenBucket && s.Strategy != httplimit.LeakyBucket {
+			return nil, fmt.Errorf("redislimit: a %v has no Burst, which is %d", s.Strategy, s.Burst)
+		}
+		var l *Limiter
+		var err error
+		switch s.Strategy {
+		case httplimit.TokenBucket:
+			l, err = New(tokenbucket.Config{Limit: s.Count, Window: s.Window, Burst: s.Burst}, client, o)
+		case httplimit.LeakyBucket:
+			l, err = New(leakybucket.Config{Limit: s.Count, Window: s.Window, Capacity: s.Burst}, client, o)
+		case httplimit.FixedWindow:
+			l, err = New(fixedwindow.Config{Limit: s.Count, Window: s.Window}, client, o)
+		case httplimit.SlidingWindow:
+			l, err = New(slidingwindow.Config{Limit: s.Count, Window: s.Window}, client, o)
+		case httplimit.SlidingLog:
+			l, err = New(slidinglog.Config{Limit: s.Count, Window: s.Window}, client, o)
+		default:
+			err = fmt.Errorf("redislimit: there is no Strategy %d", int(s.Strategy))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return store{l}, nil
+	}
+}
+
+// A Cluster places a key by what is between its first braces, so there may be
+// none in an ID, which can have a route's pattern in it, nor in a key, or all
+// clients of "/users/{id}" were in one slot. An ID has no colon either: there it
+// ends and the key begins.
+var (
+	escapeKey = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")
+	escapeID  = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D", ":", "%3A")
+)
+
+// store is a Limiter whose keys have no braces.
+type store struct {
+	limiter *Limiter
+}
+
+func (s store) Take(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
+	return s.limiter.Take(ctx, escapeKey.Replace(key), n)
+}
+
+func (s store) Peek(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
+	return s.limiter.Peek(ctx, escapeKey.Replace(key), n)
+}
+
+func (s store) Refund(ctx context.Context, key string, d ratelimit.Decision) error {
+	return s.limiter.Refund(ctx, escapeKey.Replace(key), d)
+}
+
+func (s store) Reset(ctx context.Context, key string) error {
+	return s.limiter.Reset(ctx, escapeKey.Replace(key))
+}
