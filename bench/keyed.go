@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,9 @@ var keyedImpls = []keyedImpl{
 		name: keyedFloor,
 		make: func(p path, keys int) (perKey, error) {
 			words := make([]struct{ id, word atomic.Uint64 }, keys*5/4+1)
+			for i := range words {
+				words[i].word.Store(1) // memory that was never written is not there yet
+			}
 			seed, c := maphash.MakeSeed(), clock.System()
 			return perKey{allow: func(key string) bool {
 				i, _ := bits.Mul64(maphash.String(seed, key), uint64(len(words)))
@@ -270,14 +274,23 @@ func measureKeyed(plan keyedPlan, seed uint64, progress func(fraction float64)) 
 	random := rand.New(rand.NewPCG(seed, 1))
 	random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	zipf := rand.NewZipf(random, zipfExponent, 1, uint64(plan.keys-1))
-	order := make([]uint32, 1<<20)
-	for i := range order {
-		order[i] = uint32(zipf.Uint64())
+	// The keys that are asked for lie one after the other, as those of requests
+	// are at hand when a limiter is asked: what is timed is the limiter.
+	var text strings.Builder
+	ends := make([]int, 1<<20)
+	for i := range ends {
+		text.WriteString(names[zipf.Uint64()])
+		ends[i] = text.Len()
+	}
+	asked := make([]string, len(ends))
+	from := 0
+	for i, end := range ends {
+		asked[i], from = text.String()[from:end], end
 	}
 	for i, im := range keyedImpls {
 		row := &keyedRow{Impl: im.name, Ours: im.ours}
 		for _, p := range []path{granted, refused} {
-			if err := row.measure(im, p, names, order, plan); err != nil {
+			if err := row.measure(im, p, names, asked, plan); err != nil {
 				return nil, fmt.Errorf("%s, %d keys, %s: %w", im.name, plan.keys, p, err)
 			}
 		}
@@ -289,7 +302,7 @@ func measureKeyed(plan keyedPlan, seed uint64, progress func(fraction float64)) 
 	return c, nil
 }
 
-func (r *keyedRow) measure(im keyedImpl, p path, names []string, order []uint32, plan keyedPlan) error {
+func (r *keyedRow) measure(im keyedImpl, p path, names, asked []string, plan keyedPlan) error {
 	floor, err := keyedImpls[0].make(p, len(names))
 	if err != nil {
 		return err
@@ -317,7 +330,7 @@ func (r *keyedRow) measure(im keyedImpl, p path, names []string, order []uint32,
 		return func(n int) (granted int) {
 			from := next.Add(uint64(n)) - uint64(n)
 			for i := range uint64(n) {
-				if t.allow(names[order[(from+i)%uint64(len(order))]]) {
+				if t.allow(asked[(from+i)%uint64(len(asked))]) {
 					granted++
 				}
 			}

@@ -196,5 +196,5 @@ var (
 	quickPlan = costPlan{budget: 5 * time.Second, slice: 3 * time.Millisecond}
 
 	fullKeyedPlan  = keyedPlan{keys: 1_000_000, rounds: 11, slice: 15 * time.Millisecond, grow: 10_000_000}
-	quickKeyedPlan = keyedPlan{keys: 20_000, rounds: 5, slice: 3 * time.Millisecond, grow: 200_000}
+	quickKeyedPlan = keyedPlan{keys: 20_000, rounds: 7, slice: 5 * time.Millisecond, grow: 200_000}
 )
