@@ -3,6 +3,8 @@ package redislimit
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -115,6 +117,49 @@ func TestRefusalIsRemembered(t *testing.T) {
 				t.Fatalf("when RetryAfter is up Take(4) = %+v", d)
 			}
 		})
+	}
+}
+
+// A refusal may outlast the window it was made in: then it tells what the server
+// would of the next one, however large the limit and however many windows later.
+func TestRefusalOutlastsItsWindow(t *testing.T) {
+	sliding := kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == "slidingwindow" })]
+	for _, limit := range []int{10, 10_000_000} {
+		t.Run(strconv.Itoa(limit), func(t *testing.T) {
+			fake, client, ls := onFakeTime(t, sliding, limit, time.Second, Options{}, Options{Refusals: NoRefusals})
+			l, asking := ls[0], ls[1]
+			take(t, l, "key", limit)
+			fake.Advance(1900 * time.Millisecond)
+			if d := take(t, l, "key", limit*9/10); !d.Allowed {
+				t.Fatalf("Take(%d) = %+v", limit*9/10, d)
+			}
+			d := take(t, l, "key", limit/2)
+			if d.Allowed || d.RetryAfter <= 150*time.Millisecond {
+				t.Fatalf("Take(%d) at the end of a window = %+v", limit/2, d)
+			}
+			fake.Advance(150 * time.Millisecond)
+			want := take(t, asking, "key", limit/2)
+			var got ratelimit.Decision
+			if trips := client.tripsOf(func() { got = take(t, l, "key", limit/2) }); trips != 0 {
+				t.Errorf("%d round trips, want 0", trips)
+			}
+			if got != want {
+				t.Errorf("Take(%d) = %+v\n\tand of the server %+v", limit/2, got, want)
+			}
+		})
+	}
+	w := newSliding(10, time.Second)
+	for after, want := range []ratelimit.Decision{
+		{Allowed: true, Remaining: 3, ResetAfter: 2 * time.Second},
+		{Allowed: true, Remaining: 3, ResetAfter: time.Second},
+		{Allowed: true, Remaining: 10},
+		{Allowed: true, Remaining: 10},
+	} {
+		d := ratelimit.Decision{Allowed: true}
+		w.answer(&d, state{1, 100, 0, 7}, 100_000_000+int64(after)*1_000_000, question{})
+		if d != want {
+			t.Errorf("%d windows later %+v, want %+v", after, d, want)
+		}
 	}
 }
 

@@ -123,6 +123,12 @@ func (w *sliding) refund(args []any, d ratelimit.Decision) []any {
 func (w *sliding) answer(d *ratelimit.Decision, s state, now int64, q question) {
 	ahead := q.ahead
 	index, prev, curr := s[1], s[2], s[3]
+	if passed := now/w.width - index; passed > 0 { // since the server was asked
+		index, prev, curr = index+passed, curr, 0
+		if passed > 1 {
+			prev = 0
+		}
+	}
 	ahead64 := min(int64(ahead), maxLimit)
 	if d.Allowed && ahead == 0 {
 		curr += int64(d.N)
