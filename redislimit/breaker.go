@@ -27,9 +27,10 @@ func (b *breaker) lets(now, cooldown time.Duration) bool {
 	return int64(now) >= until && b.openFor.CompareAndSwap(until, int64(now+cooldown))
 }
 
-// answered closes the breaker.
+// answered closes the breaker. It may be open with no failure counted, if one
+// that failed came in between another's answer.
 func (b *breaker) answered() {
-	if b.failures.Load() != 0 {
+	if b.failures.Load() != 0 || b.openFor.Load() != 0 {
 		b.failures.Store(0)
 		b.openFor.Store(0)
 	}

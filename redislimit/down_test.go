@@ -332,6 +332,40 @@ func TestBlockedConnection(t *testing.T) {
 	}
 }
 
+// A call that fails while another is answered may open the breaker with no
+// failure counted. The next answer closes it even so.
+func TestBreakerClosesAfterARace(t *testing.T) {
+	const cooldown = 10
+	closes := func(t *testing.T, b *breaker) {
+		t.Helper()
+		if now := b.left(0); !b.lets(now, cooldown) {
+			t.Fatalf("no call is let through at %d", now)
+		}
+		b.answered()
+		if !b.lets(0, cooldown) || b.left(0) != 0 {
+			t.Fatalf("after an answer it is open until %d", b.left(0))
+		}
+	}
+	t.Run("no failure counted", func(t *testing.T) {
+		var b breaker
+		b.openFor.Store(110)
+		closes(t, &b)
+	})
+	t.Run("together", func(t *testing.T) {
+		for range 10_000 {
+			var b breaker
+			var both sync.WaitGroup
+			for range failuresToOpen - 1 {
+				b.failed(100, cooldown)
+			}
+			both.Go(func() { b.failed(100, cooldown) })
+			both.Go(b.answered)
+			both.Wait()
+			closes(t, &b)
+		}
+	})
+}
+
 // inTime is the result of a call, which must not take for ever.
 func inTime(t *testing.T, call func() (ratelimit.Decision, error)) (d ratelimit.Decision, err error) {
 	t.Helper()
