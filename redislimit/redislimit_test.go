@@ -516,3 +516,42 @@ func TestLimitsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// Who waits while the fallback decides hears that the server is back, even if the
+// fallback's share never lets that many go.
+func TestWaitOutlastsTheFallback(t *testing.T) {
+	s := newServer(t)
+	fake := clock.NewFake()
+	const cooldown = 20 * time.Millisecond
+	l, err := New(tokenbucket.Config{Limit: 100, Window: time.Second, Clock: fake}, s.client(t),
+		Options{Timeout: 10 * time.Second, Cooldown: cooldown, WhenDown: Fallback, Share: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.kill()
+	done := make(chan error, 2)
+	for i := range 2 {
+		go func() { done <- l.WaitN(context.Background(), "key", 50) }()
+		eventually(t, "it waits", func() bool { return l.lines.ahead("key") == 50*(i+1) })
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := fake.BlockUntil(ctx, 1); err != nil {
+		t.Fatalf("nobody sleeps: %v", err)
+	}
+	s.start(t)
+	for range 2 {
+		eventually(t, "who waits is admitted", func() bool {
+			fake.Advance(cooldown)
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+				return true
+			default:
+				return false
+			}
+		})
+	}
+}

@@ -16,12 +16,12 @@ func (l *Limiter) Wait(ctx context.Context, key string) error { return l.WaitN(c
 
 // WaitN blocks until n events are admitted. Those who wait for one key in this
 // process are served in order of arrival, and the first of them asks the server
-// again whenever its RetryAfter is up; between processes there is no order. A
-// leaky bucket's events leave one by one, Window/Limit apart, and at most its
-// Capacity wait in line in this process: beyond that the error wraps
-// [ratelimit.ErrQueueFull]. An error means that nothing was admitted; while the
-// server does not answer, or if ctx is done during a call, it may have counted
-// them even so.
+// again whenever its RetryAfter is up, and after a Cooldown at the latest while
+// the fallback decides; between processes there is no order. A leaky bucket's
+// events leave one by one, Window/Limit apart, and at most its Capacity wait in
+// line in this process: beyond that the error wraps [ratelimit.ErrQueueFull]. An
+// error means that nothing was admitted; while the server does not answer, or if
+// ctx is done during a call, it may have counted them even so.
 func (l *Limiter) WaitN(ctx context.Context, key string, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -46,14 +46,14 @@ func (l *Limiter) WaitN(ctx context.Context, key string, n int) error {
 		Serve: func(int) (time.Duration, bool) {
 			var d ratelimit.Decision
 			d, failure = l.settle(ctx, key, q)
-			return d.RetryAfter, d.Allowed
+			return l.untilAsked(d), d.Allowed
 		},
 		Delay: func(ahead, n int) time.Duration {
 			d, err := l.settle(ctx, key, question{n: n, ahead: ahead, paced: l.paces})
 			if err != nil {
 				return 0 // the first in line will find out
 			}
-			return d.RetryAfter
+			return l.untilAsked(d)
 		},
 		Sleep: func(ctx context.Context, d time.Duration) error {
 			if failure != nil {
@@ -66,6 +66,15 @@ func (l *Limiter) WaitN(ctx context.Context, key string, n int) error {
 		request.Room = l.most
 	}
 	return line.queue.Wait(ctx, request)
+}
+
+// untilAsked is how long one in line leaves the server alone. That of a decision
+// which the server did not make tells nothing of when the server is back.
+func (l *Limiter) untilAsked(d ratelimit.Decision) time.Duration {
+	if decidedByServer(d) {
+		return d.RetryAfter
+	}
+	return min(d.RetryAfter, l.options.Cooldown)
 }
 
 // lines are the lines of the keys for which somebody waits.
