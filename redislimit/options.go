@@ -11,7 +11,7 @@ import (
 // refuse while the server is away, remember refusals, and take no leases.
 type Options struct {
 	// Prefix begins every key on the server: {prefix:key}limit. "" means
-	// "ratelimit". It must not contain braces.
+	// "ratelimit". It must contain no braces and no colon.
 	Prefix string
 
 	// Timeout bounds every call to the server: 1 ms to a minute. 0 means
@@ -99,6 +99,8 @@ func (o Options) complete(limit int) (Options, error) {
 	switch {
 	case strings.ContainsAny(o.Prefix, "{}"):
 		return o, fmt.Errorf("redislimit: Prefix %q contains a brace: braces mark what a Cluster places a key by", o.Prefix)
+	case strings.Contains(o.Prefix, ":"):
+		return o, fmt.Errorf("redislimit: Prefix %q contains a colon: a colon marks where the key begins", o.Prefix)
 	case o.WhenDown < Refuse || o.WhenDown > Fallback:
 		return o, fmt.Errorf("redislimit: WhenDown %d is not one of Refuse, Admit and Fallback", int(o.WhenDown))
 	case o.WhenDown == Fallback && (o.Share < 1 || o.Share > maxShare):

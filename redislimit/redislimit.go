@@ -54,6 +54,11 @@ type Limiter struct {
 
 // New returns a limiter. Its error names the field, the value and the range.
 func New[C Config](config C, client redis.UniversalClient, options Options) (*Limiter, error) {
+	return newWithin(config, client, options, "")
+}
+
+// newWithin is New, where the keys of a Prefix are apart by what is added to it.
+func newWithin[C Config](config C, client redis.UniversalClient, options Options, added string) (*Limiter, error) {
 	if client == nil {
 		return nil, errors.New("redislimit: the client is nil")
 	}
@@ -95,6 +100,7 @@ func New[C Config](config C, client redis.UniversalClient, options Options) (*Li
 	if l.options, err = options.complete(of.most()); err != nil {
 		return nil, err
 	}
+	l.options.Prefix += added
 	return l.complete([]limit{of}, paces, []any{config})
 }
 

@@ -57,6 +57,8 @@ func TestNewRefuses(t *testing.T) {
 			return New(fixedwindow.Config{Limit: 1, Window: time.Second, Offset: 1}, client, Options{})
 		}, "Offset 1ns is out of range"},
 		{func() (*Limiter, error) { return New(ok, client, Options{Prefix: "a{b"}) }, `Prefix "a{b"`},
+		// Or its key "k" would be the key "b:k" of the Prefix "a".
+		{func() (*Limiter, error) { return New(ok, client, Options{Prefix: "a:b"}) }, `Prefix "a:b" contains a colon`},
 		{func() (*Limiter, error) { return New(ok, client, Options{Timeout: -1}) }, "Timeout -1ns is out of range [1ms, 1m0s]"},
 		{func() (*Limiter, error) { return New(ok, client, Options{Cooldown: 2 * time.Hour}) }, "Cooldown 2h0m0s is out of range [1ms, 1h0m0s]"},
 		{func() (*Limiter, error) { return New(ok, client, Options{LeaseFor: 1}) }, "LeaseFor 1ns is out of range [1ms, 24h0m0s]"},

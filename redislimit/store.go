@@ -42,11 +42,7 @@ import (
 // when a process ends counts as used.
 func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (httplimit.Store, error) {
 	return func(s httplimit.Spec) (httplimit.Store, error) {
-		o := options
-		if o.Prefix == "" {
-			o.Prefix = defaultPrefix
-		}
-		o.Prefix += ":" + escapeID.Replace(s.ID)
+		id := ":" + escapeID.Replace(s.ID)
 		if s.Burst != 0 && s.Strategy != httplimit.TokenBucket && s.Strategy != httplimit.LeakyBucket {
 			return nil, fmt.Errorf("redislimit: a %v has no Burst, which is %d", s.Strategy, s.Burst)
 		}
@@ -54,15 +50,15 @@ func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (
 		var err error
 		switch s.Strategy {
 		case httplimit.TokenBucket:
-			l, err = New(tokenbucket.Config{Limit: s.Count, Window: s.Window, Burst: s.Burst}, client, o)
+			l, err = newWithin(tokenbucket.Config{Limit: s.Count, Window: s.Window, Burst: s.Burst}, client, options, id)
 		case httplimit.LeakyBucket:
-			l, err = New(leakybucket.Config{Limit: s.Count, Window: s.Window, Capacity: s.Burst}, client, o)
+			l, err = newWithin(leakybucket.Config{Limit: s.Count, Window: s.Window, Capacity: s.Burst}, client, options, id)
 		case httplimit.FixedWindow:
-			l, err = New(fixedwindow.Config{Limit: s.Count, Window: s.Window}, client, o)
+			l, err = newWithin(fixedwindow.Config{Limit: s.Count, Window: s.Window}, client, options, id)
 		case httplimit.SlidingWindow:
-			l, err = New(slidingwindow.Config{Limit: s.Count, Window: s.Window}, client, o)
+			l, err = newWithin(slidingwindow.Config{Limit: s.Count, Window: s.Window}, client, options, id)
 		case httplimit.SlidingLog:
-			l, err = New(slidinglog.Config{Limit: s.Count, Window: s.Window}, client, o)
+			l, err = newWithin(slidinglog.Config{Limit: s.Count, Window: s.Window}, client, options, id)
 		default:
 			err = fmt.Errorf("redislimit: there is no Strategy %d", int(s.Strategy))
 		}

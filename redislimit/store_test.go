@@ -262,7 +262,8 @@ func TestStoreRefuses(t *testing.T) {
 		{httplimit.Spec{Count: 1, Window: 1500 * time.Nanosecond}, Options{}, "Window 1.5µs is out of range"},
 		{httplimit.Spec{Count: 1, Window: time.Second, Strategy: -1}, Options{}, "there is no Strategy -1"},
 		{httplimit.Spec{Count: 1, Window: time.Second, Strategy: httplimit.SlidingLog, Burst: 2}, Options{}, "a slidinglog has no Burst, which is 2"},
-		{httplimit.Spec{Count: 1, Window: time.Second}, Options{Prefix: "{"}, `Prefix "{:" contains a brace`},
+		{httplimit.Spec{Count: 1, Window: time.Second}, Options{Prefix: "{"}, `Prefix "{" contains a brace`},
+		{httplimit.Spec{Count: 1, Window: time.Second}, Options{Prefix: "a:b"}, `Prefix "a:b" contains a colon`},
 		{httplimit.Spec{Count: 1, Window: time.Second}, Options{Lease: 2}, "Lease 2 is out of range [0, 1]"},
 	} {
 		s, err := Store(client, tt.options)(tt.spec)
