@@ -59,9 +59,21 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 		return decisions, first
 	}
 	err := l.send(ctx, commands)
+	heard := make([]ratelimit.Decision, len(asked))
+	errs := make([]error, len(asked))
+	var outcomes [breakersOfCluster]outcome // of each breaker, one
 	for j, i := range asked {
-		d, err := l.hear(ctx, requests[i].Key, questions[j], sent, commands[j], err)
-		note(i, questions[j], d, err)
+		key := requests[i].Key
+		var came outcome
+		heard[j], came, errs[j] = l.hear(ctx, key, questions[j], sent, commands[j], err)
+		guard := l.guard(key)
+		outcomes[guard] = max(outcomes[guard], came)
+	}
+	for guard := range l.breakers {
+		l.tell(ctx, &l.breakers[guard], outcomes[guard])
+	}
+	for j, i := range asked {
+		note(i, questions[j], heard[j], errs[j])
 	}
 	return decisions, first
 }

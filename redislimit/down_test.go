@@ -332,6 +332,43 @@ func TestBlockedConnection(t *testing.T) {
 	}
 }
 
+// A Batch is one call, however many keys it has: it takes three without an answer
+// to leave the server alone.
+func TestBatchFailsOnce(t *testing.T) {
+	ctx := context.Background()
+	server := newServer(t)
+	for name, bounded := range map[string]bool{"bounded": true, "unbounded": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxy(t, server.addr())
+			client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: bounded})
+			defer client.Close()
+			l, err := New(tokenbucket.Config{Limit: 1000, Window: time.Hour, Clock: clock.NewFake()}, client,
+				Options{Prefix: t.Name(), Timeout: 50 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the server decides", func() bool { return allowed(l) })
+			p.set(true, false, false)
+			b := &l.breakers[0]
+			for i := range failuresToOpen {
+				if open := b.openFor.Load() != 0; open {
+					t.Fatalf("after %d calls without an answer the server is left alone", i)
+				}
+				decisions, err := l.Batch(ctx, []Request{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}})
+				if !errors.Is(err, ErrUnavailable) {
+					t.Fatalf("Batch = %+v, %v", decisions, err)
+				}
+				if got := b.failures.Load(); got != int64(i+1) {
+					t.Fatalf("%d Batches without an answer count as %d calls", i+1, got)
+				}
+			}
+			if b.openFor.Load() == 0 {
+				t.Errorf("after %d calls without an answer the server is not left alone", failuresToOpen)
+			}
+		})
+	}
+}
+
 // A call that fails while another is answered may open the breaker with no
 // failure counted. The next answer closes it even so.
 func TestBreakerClosesAfterARace(t *testing.T) {

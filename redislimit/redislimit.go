@@ -294,55 +294,75 @@ func (l *Limiter) ask(ctx context.Context, key string, q question) (ratelimit.De
 	}
 	commands := [1]*command{l.takeCommand(ctx, key, q)}
 	err := l.send(ctx, commands[:])
-	return l.hear(ctx, key, q, sent, commands[0], err)
+	d, came, err := l.hear(ctx, key, q, sent, commands[0], err)
+	l.tell(ctx, b, came)
+	return d, err
 }
 
 // hear turns what came of a call, sent at a reading of the clock, into a
 // decision.
-func (l *Limiter) hear(ctx context.Context, key string, q question, sent time.Duration, c *command, err error) (ratelimit.Decision, error) {
+func (l *Limiter) hear(ctx context.Context, key string, q question, sent time.Duration, c *command, err error) (ratelimit.Decision, outcome, error) {
 	var a answer
 	if err == nil {
 		a, err = c.answer(len(l.limits))
 	}
-	if err := l.judge(ctx, key, sent, err); err != nil {
-		return ratelimit.Decision{N: q.n, Limit: l.most}, err
+	came, err := l.judge(ctx, sent, err)
+	if err != nil {
+		return ratelimit.Decision{N: q.n, Limit: l.most}, came, err
 	}
 	d := l.decision(a, q)
 	if !d.Allowed {
 		l.remember(key, q, sent, a, d)
 	}
-	return d, nil
+	return d, came, nil
 }
 
-// judge tells the breaker how a call went that was sent at a reading of the
-// clock, and returns what the caller is told.
-func (l *Limiter) judge(ctx context.Context, key string, sent time.Duration, err error) error {
-	b, now := l.breaker(key), l.clock.Now()
+// outcome is what a call tells of the server. Of the commands of one call the
+// greatest counts.
+type outcome int
+
+const (
+	nothing outcome = iota
+	noAnswer
+	answered
+)
+
+// judge returns what a command, sent at a reading of the clock, tells of the
+// server, and what the caller is told.
+func (l *Limiter) judge(ctx context.Context, sent time.Duration, err error) (outcome, error) {
 	var spoken redis.Error
+	came := answered
 	switch {
 	case err == nil:
-		b.answered()
 		if l.trouble.Load() != nil {
 			l.trouble.Store(nil)
 		}
-		return nil
+		return answered, nil
 	case errors.As(err, &spoken):
-		b.answered()
-	case ctx.Err() != nil && now-sent < l.options.Timeout/4:
-		return ctx.Err() // which says nothing about the server
+	case ctx.Err() != nil && l.clock.Now()-sent < l.options.Timeout/4:
+		return nothing, ctx.Err()
+	case ctx.Err() != nil:
+		return noAnswer, ctx.Err()
 	default:
-		b.failed(now, l.options.Cooldown)
+		came = noAnswer
+	}
+	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	l.trouble.Store(&err)
+	return came, err
+}
+
+// tell tells a breaker what came of a call.
+func (l *Limiter) tell(ctx context.Context, b *breaker, came outcome) {
+	switch came {
+	case answered:
+		b.answered()
+	case noAnswer:
+		b.failed(l.clock.Now(), l.options.Cooldown)
 		if c, ok := l.client.(*redis.ClusterClient); ok {
 			// It may be another server's by now.
 			c.ReloadState(ctx)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 	}
-	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	l.trouble.Store(&err)
-	return err
 }
 
 // tooSoon is the error of a call that is not made.
@@ -353,12 +373,15 @@ func (l *Limiter) tooSoon(b *breaker, now time.Duration) error {
 	return fmt.Errorf("%w: it is asked again in %v", ErrUnavailable, b.left(now))
 }
 
-func (l *Limiter) breaker(key string) *breaker {
+func (l *Limiter) breaker(key string) *breaker { return &l.breakers[l.guard(key)] }
+
+// guard is the number of a key's breaker.
+func (l *Limiter) guard(key string) int {
 	if len(l.breakers) == 1 {
-		return &l.breakers[0]
+		return 0
 	}
 	tag, _, _ := strings.Cut(l.options.Prefix+":"+key, "}")
-	return &l.breakers[slot(tag)*len(l.breakers)/16384]
+	return slot(tag) * len(l.breakers) / 16384
 }
 
 // change runs a command that makes room for a key.
@@ -379,7 +402,9 @@ func (l *Limiter) change(ctx context.Context, key string, c *command) error {
 		l.refusals.forget(key, l.clock.Now())
 	}
 	l.lines.wake(key)
-	return l.judge(ctx, key, now, err)
+	came, err := l.judge(ctx, now, err)
+	l.tell(ctx, b, came)
+	return err
 }
 
 // remember notes what the server refused.
