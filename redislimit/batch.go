@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
 )
 
 // Request is what is asked for one key of a [Limiter.Batch].
@@ -41,7 +42,7 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 			first = err
 		}
 	}
-	sent := l.clock.Now()
+	sent := clock.Refreshed(l.clock)
 	for i, r := range requests {
 		ahead := l.lines.ahead(r.Key)
 		q := question{n: r.N, ahead: ahead, take: ahead == 0 && possible(r.N, l.most)}

@@ -287,7 +287,7 @@ func (l *Limiter) request(ctx context.Context, key string, q question) (ratelimi
 
 // ask has the server answer a question.
 func (l *Limiter) ask(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
-	sent := l.clock.Now()
+	sent := clock.Refreshed(l.clock) // a refusal's age is told from it
 	b := l.breaker(key)
 	if !b.lets(sent, l.options.Cooldown) {
 		return ratelimit.Decision{N: q.n, Limit: l.most}, l.tooSoon(b, sent)
@@ -425,6 +425,11 @@ func (l *Limiter) recall(key string, q question) (ratelimit.Decision, bool) {
 	}
 	now := l.clock.Now()
 	f := l.refusals.find(key, q.n, now)
+	if coarse, late := l.clock.(*clock.Coarse); late && f != nil {
+		// Nobody is refused for the clock's lateness.
+		now = coarse.Refresh()
+		f = l.refusals.find(key, q.n, now)
+	}
 	if f == nil {
 		return ratelimit.Decision{}, false
 	}

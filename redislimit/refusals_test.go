@@ -128,6 +128,9 @@ func TestRefusalOutlastsItsWindow(t *testing.T) {
 		t.Run(strconv.Itoa(limit), func(t *testing.T) {
 			fake, client, ls := onFakeTime(t, sliding, limit, time.Second, Options{}, Options{Refusals: NoRefusals})
 			l, asking := ls[0], ls[1]
+			if err := l.Reset(context.Background(), "key"); err != nil {
+				t.Fatal(err)
+			}
 			take(t, l, "key", limit)
 			fake.Advance(1900 * time.Millisecond)
 			if d := take(t, l, "key", limit*9/10); !d.Allowed {
@@ -244,21 +247,30 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
-// On the system clock nobody is refused here for longer than there.
+// Nobody is refused here for longer than there, be it on a clock that is late.
 func TestRefusalEndsInTime(t *testing.T) {
-	l, err := New(tokenbucket.Config{Limit: 1, Window: 20 * time.Millisecond}, shared(t), Options{Prefix: t.Name(), Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 20 {
-		take(t, l, "key", 1)
-		if d := take(t, l, "key", 1); !d.Allowed {
-			if err := l.clock.Sleep(context.Background(), d.RetryAfter); err != nil {
+	coarse := clock.NewCoarse(time.Hour) // which moves only when it is refreshed
+	defer coarse.Close()
+	for name, c := range map[string]clock.Clock{"system": clock.System(), "coarse": coarse} {
+		t.Run(name, func(t *testing.T) {
+			client := &counting{UniversalClient: shared(t)}
+			l, err := New(tokenbucket.Config{Limit: 1, Window: 20 * time.Millisecond, Clock: c}, client, Options{Prefix: t.Name(), Timeout: time.Minute})
+			if err != nil {
 				t.Fatal(err)
 			}
-			if d := take(t, l, "key", 1); !d.Allowed {
-				t.Fatalf("after RetryAfter %+v", d)
+			for range 20 {
+				take(t, l, "key", 1)
+				if d := take(t, l, "key", 1); !d.Allowed {
+					if err := c.Sleep(context.Background(), d.RetryAfter); err != nil {
+						t.Fatal(err)
+					}
+					// What was remembered may be older by the way to the server.
+					trips := client.tripsOf(func() { d = take(t, l, "key", 1) })
+					if !d.Allowed && trips == 0 {
+						t.Fatalf("after RetryAfter the server is not asked: %+v", d)
+					}
+				}
 			}
-		}
+		})
 	}
 }
