@@ -119,7 +119,7 @@
 // socket and one to several hundred across sockets, and only one core can have
 // it at a time. So one limiter admits some 10 to 20 million events a second on
 // one socket however many cores ask, and fewer across several. Two cores, which
-// were measured, show it already: one of them alone admits an event every 41 ns,
+// were measured (of a Xeon), show it: one of them alone admits an event every 41 ns,
 // both together one every 63 ns, as a bare compare-and-swap does; while
 // they refuse one every 38 and every 19 ns. 64 cores were not measured. There:
 //
