@@ -58,7 +58,8 @@
 // Package keyed is one limiter for each key, under the same verbs, for millions
 // of clients, users or addresses in bounded memory. Package notation reads limits
 // as people write them, "5 per minute; 20 per hour". Package httplimit is
-// middleware of both for net/http.
+// middleware of both for net/http; examples/server shows it. Module redislimit has
+// the same limiters on a Redis server that several machines share.
 //
 // # What holds for all of them
 //

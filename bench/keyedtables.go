@@ -156,7 +156,7 @@ func drawGrowth(g *growth) (picture, error) {
 	line := plotter.DefaultLineStyle
 	line.Color, line.Width = vermilion, 1.2
 	return drawPicture("How long single calls take while a table grows", caption, headHeight+2*panelHeight,
-		[]swatch{solid("Allow of a new key", sky), {name: "nothing", line: &line}}, "", [][]*plot.Plot{{p}})
+		[]swatch{solid("Allow of a new key", sky), {name: "the clock alone", line: &line}}, "", [][]*plot.Plot{{p}})
 }
 
 // bounds are the first and the last index at which one of them is not 0.

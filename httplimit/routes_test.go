@@ -2,6 +2,7 @@ package httplimit_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -354,4 +355,11 @@ func TestConnectFindsItsRoute(t *testing.T) {
 	s.want("200 429", "CONNECT /users/a%2Fb/")
 	s.want("200 200 200", "CONNECT /users/a/b/")
 	s.want("200 429", "GET /users/a%2Fb", "from 192.0.2.2:1")
+}
+
+func TestNameIsListedAsSuch(t *testing.T) {
+	s := newServer(t, httplimit.Config{Routes: map[string]httplimit.Route{"admin": {Limits: rate("1/s")}}}, nil)
+	if got, want := s.limits.String(), "admin (where Limiter.Route puts it)\n└── 1 per second, tokenbucket\n"; !strings.HasPrefix(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
 }

@@ -105,7 +105,7 @@ func (l *Limiter[K]) Busiest(n int) iter.Seq2[K, ratelimit.Decision] {
 		l.scan(func(found []busy[K]) bool {
 			top = append(top, found...)
 			slices.SortFunc(top, busier)
-			top = slices.Clip(top[:min(max(n, 0), len(top))])
+			top = top[:min(max(n, 0), len(top))]
 			return true
 		})
 		for _, b := range top {
@@ -125,7 +125,7 @@ type busy[K comparable] struct {
 // busier orders by the part of the limit that is used, and then by how long that
 // will last.
 func busier[K comparable](a, b busy[K]) int {
-	// Cross-multiplied, in floating point: an order, not a decision.
+	// In floating point, because it is an order and not a decision.
 	used := func(b busy[K]) float64 { return float64(b.Limit-b.Remaining) / float64(b.Limit) }
 	return cmp.Or(cmp.Compare(used(b), used(a)), cmp.Compare(b.RetryAfter, a.RetryAfter), cmp.Compare(b.ResetAfter, a.ResetAfter))
 }

@@ -153,6 +153,10 @@ func TestLookup(t *testing.T) {
 			if d, ok := l.Lookup(2); ok || !d.Allowed || l.Peek(2, 1).Allowed {
 				t.Errorf("of a key that finds no place: %+v, %t", d, ok)
 			}
+			other := l.MustWith(k.config(3, time.Hour, nil))
+			if d, ok := other.Lookup(1); !ok || d != other.Peek(1, 1) {
+				t.Errorf("of a key that is kept under another plan: %+v, %t", d, ok)
+			}
 			l.Forget(1)
 			if d, ok := l.Lookup(1); ok || !d.Allowed {
 				t.Errorf("of a key that is forgotten: %+v, %t", d, ok)

@@ -22,8 +22,9 @@
 // At most [Options.MaxKeys] keys are kept. When that many are active, and not
 // before seven eighths of them are, a new key is refused, or shares one limiter
 // with all the others that find no place: see [WhenFull]. (Keys are spread over
-// parts of the table by their hash. That a part is so far above the average that
-// it is full earlier has a probability below one in a million, whatever MaxKeys.)
+// parts of the table by their hash. That some part is so far above the average
+// that it is full earlier has a probability of one in 30 million at the default
+// MaxKeys, and of one in 25,000 at the largest.)
 //
 // # Keys
 //
@@ -38,7 +39,8 @@
 // The table keeps a 64-bit hash of each key, with a seed of its own, and not the
 // key. Two of n active keys have the same hash, and so share a limiter, with a
 // probability of n²/2^65: one in 37 million for a million keys, one in 370,000
-// for ten million. Since the seed is random nobody can find such keys.
+// for ten million; of a table with p plans, p times that. Since the seed is random
+// nobody can find such keys.
 // [Options.Exact] keeps the keys, too, so that no two share a limiter.
 //
 // A key that is not equal to itself, such as a NaN, is a new one each time. An
@@ -49,7 +51,7 @@
 // A decision costs what the single limiter's does, and a hash, and one access to
 // memory, which is a cache miss if the table is large. A refusal writes nothing.
 // Nothing but a wait that blocks, an error and the growth of the table allocates.
-// A key takes 16 to 24 bytes, and as many more as the algorithm needs beyond one
+// A key takes 20 to 24 bytes, and as many more as the algorithm needs beyond one
 // word:
 //
 //	                                          bytes a key    and if Exact
@@ -64,9 +66,15 @@
 // The table consists of parts of a few thousand keys, and each grows for itself,
 // when a new key finds no place in it, and forgets the keys then that are as good
 // as new. Whoever needs that very part meanwhile waits, up to some tenths of a
-// millisecond. Nothing is lost, and there is no goroutine in the background. The
-// work of a slidinglog is linear in the key's admissions in two cases more than
-// that of a single one: a refusal or a Peek of several events, and a Refund.
+// millisecond. Nothing is lost, and there is no goroutine in the background.
+//
+// While somebody waits for a key, decisions on it look up the line of those who
+// wait. So do, for each such key, those on one in 64 of the others in its part of
+// the table; for the rest nothing changes.
+//
+// The work of a slidinglog is linear in the key's admissions where that of a single
+// one is not: in a refusal or a Peek of several events, and in the Refund of the
+// latest.
 package keyed
 
 import (

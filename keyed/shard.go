@@ -153,11 +153,8 @@ func (s *shard[K]) renew(ks *keys[K], now time.Duration) {
 	if len(ends) == s.enough() {
 		s.next = ends[len(ends)-1]
 	}
-	if old.words > 0 {
-		// What was given up is swept piece by piece, lest it takes long.
-		if s.heap.Sweep(perShard); live == 0 && !s.carries {
-			*s.heap = algorithm.Heap{}
-		}
+	if old.words > 0 && live == 0 && !s.carries {
+		*s.heap = algorithm.Heap{} // nobody has entries, so their memory need not be swept piece by piece
 	}
 	s.inUse = live
 	s.kept.Store(int32(live))

@@ -33,7 +33,7 @@ func TestStepped(t *testing.T) {
 		t.Skip("running already")
 	}
 	overlay := steppedSources(t)
-	args := []string{"test", "-count=1", "-vet=off", "-timeout=0", "-overlay=" + overlay, "-run=^(TestInterleavings|TestKeyInterleavings|TestKeyStepByStep|TestPlaceIsNotMissed|TestLinearizable|TestRefusalIsOfOneState)$", ".", "-stepped"}
+	args := []string{"test", "-count=1", "-vet=off", "-timeout=0", "-overlay=" + overlay, "-run=^(TestInterleavings|TestKeyInterleavings|TestKeyStepByStep|TestPlaceIsNotMissed|TestPlaceIsNotLost|TestLinearizable|TestRefusalIsOfOneState)$", ".", "-stepped"}
 	flag.Visit(func(f *flag.Flag) {
 		if f.Name == "interleavings" || f.Name == "histories" || f.Name == "test.v" {
 			args = append(args, "-"+f.Name+"="+f.Value.String())

@@ -248,6 +248,48 @@ func TestKeyStepByStep(t *testing.T) {
 // TestPlaceIsNotMissed has the only key of a full table become as good as new
 // after each step of one who finds no place. Whoever comes afterwards finds it.
 func TestPlaceIsNotMissed(t *testing.T) {
+	for _, k := range keyedSubjects {
+		for name, free := range map[string]func(l *keyed.Limiter[uint64], d ratelimit.Decision){
+			"Refund": func(l *keyed.Limiter[uint64], d ratelimit.Decision) { l.Refund(1, d) },
+			"Forget": func(l *keyed.Limiter[uint64], _ ratelimit.Decision) { l.Forget(1) },
+		} {
+			t.Run(k.name+"/"+name, func(t *testing.T) {
+				interrupt(t, func(c clock.Clock) (a, b func(), check func(steps int)) {
+					l := keyed.MustNew[uint64](k.config(c), keyed.Options{MaxKeys: 1})
+					d := l.Take(1, 1)
+					admitted := false
+					return func() { admitted = l.Allow(2) }, func() { free(l, d) }, func(steps int) {
+						if !admitted && !l.Allow(3) {
+							t.Fatalf("freed after %d steps of one who found no place: nobody finds it", steps)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestPlaceIsNotLost has a key gain the last place, and another find none, after
+// each step of one who asks for the first. Its place is found.
+func TestPlaceIsNotLost(t *testing.T) {
+	for _, k := range keyedSubjects {
+		t.Run(k.name, func(t *testing.T) {
+			interrupt(t, func(c clock.Clock) (a, b func(), check func(steps int)) {
+				l := keyed.MustNew[uint64](k.config(c), keyed.Options{MaxKeys: 1})
+				var first, second, other bool
+				return func() { first = l.Allow(1) }, func() { second, other = l.Allow(1), l.Allow(2) }, func(steps int) {
+					if !first || !second || other {
+						t.Fatalf("after %d steps of the first: admitted %t and %t, and a key without a place %t", steps, first, second, other)
+					}
+				}
+			})
+		})
+	}
+}
+
+// interrupt runs a on a clock that stands still, and all of b after each of its
+// steps.
+func interrupt(t *testing.T, scene func(c clock.Clock) (a, b func(), check func(steps int))) {
 	if !*stepped {
 		t.Skip("TestStepped runs it")
 	}
@@ -256,53 +298,39 @@ func TestPlaceIsNotMissed(t *testing.T) {
 	defer func() { step.Pause, step.Yield = oldPause, oldYield }()
 	step.Pause = func() { e.stop(false) }
 	step.Yield = func() { e.stop(true) }
-	for _, k := range keyedSubjects {
-		for name, free := range map[string]func(l *keyed.Limiter[uint64], d ratelimit.Decision){
-			"Refund": func(l *keyed.Limiter[uint64], d ratelimit.Decision) { l.Refund(1, d) },
-			"Forget": func(l *keyed.Limiter[uint64], _ ratelimit.Decision) { l.Forget(1) },
-		} {
-			t.Run(k.name+"/"+name, func(t *testing.T) {
-				for steps := 0; ; steps++ {
-					c := &handClock{hand: &hand{now: 40}}
-					l := keyed.MustNew[uint64](k.config(c), keyed.Options{MaxKeys: 1})
-					d := l.Take(1, 1)
-					client := func(calls func()) *process {
-						p := &process{hand: hand{now: 40}}
-						next, stop := iter.Pull(func(yield func(pause) bool) {
-							p.pause = yield
-							calls()
-						})
-						t.Cleanup(stop)
-						p.next = next
-						return p
-					}
-					admitted := false
-					a := client(func() { admitted = l.Allow(2) })
-					b := client(func() { free(l, d) })
-					for n := 0; n < steps && !a.done; n++ {
-						e.resume(a, c)
-					}
-					last := a.done
-					for !b.done {
-						if e.resume(b, c); b.yielded && !a.done {
-							e.resume(a, c)
-						}
-					}
-					for !a.done {
-						e.resume(a, c)
-					}
-					c.hand = &hand{now: 40}
-					if !admitted && !l.Allow(3) {
-						t.Fatalf("freed after %d steps of one who found no place: nobody finds it", steps)
-					}
-					if last {
-						if steps < 5 {
-							t.Errorf("%d steps: the table was not built against package step", steps)
-						}
-						break
-					}
-				}
-			})
+	client := func(calls func()) *process {
+		p := &process{hand: hand{now: 40}}
+		next, stop := iter.Pull(func(yield func(pause) bool) {
+			p.pause = yield
+			calls()
+		})
+		t.Cleanup(stop)
+		p.next = next
+		return p
+	}
+	for steps := 0; ; steps++ {
+		c := &handClock{hand: &hand{now: 40}}
+		first, second, check := scene(c)
+		a, b := client(first), client(second)
+		for n := 0; n < steps && !a.done; n++ {
+			e.resume(a, c)
+		}
+		last := a.done
+		for !b.done {
+			if e.resume(b, c); b.yielded && !a.done {
+				e.resume(a, c)
+			}
+		}
+		for !a.done {
+			e.resume(a, c)
+		}
+		c.hand = &hand{now: 40}
+		check(steps)
+		if last {
+			if steps < 5 {
+				t.Errorf("%d steps: the table was not built against package step", steps)
+			}
+			return
 		}
 	}
 }

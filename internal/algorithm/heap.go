@@ -36,7 +36,7 @@ func (h *Heap) At(number uint32) *Entry {
 // New returns the number of an entry that nobody uses. Its contents are
 // anything.
 func (h *Heap) New() uint32 {
-	h.Sweep(2) // more than is given, so that it comes to an end
+	h.sweep(2) // more than is given, so that it comes to an end
 	if len(h.open) == 0 {
 		h.grow()
 	}
@@ -72,11 +72,11 @@ func (h *Heap) Free(number uint32) {
 }
 
 // FreeRing takes back all entries of a ring, of which number is one, in constant
-// time. Sweep, and New, give their memory back.
+// time. New gives their memory back, a few for each that it is asked for.
 func (h *Heap) FreeRing(number uint32) { h.rings = append(h.rings, number) }
 
-// Sweep frees up to n entries of the rings that were given back.
-func (h *Heap) Sweep(n int) {
+// sweep frees up to n entries of the rings that were given back.
+func (h *Heap) sweep(n int) {
 	for ; n > 0 && len(h.rings) > 0; n-- {
 		last := len(h.rings) - 1
 		before := h.At(h.rings[last])

@@ -107,7 +107,7 @@ func TestHeapTakesRingsBack(t *testing.T) {
 	for size := 1; size < 200; size++ {
 		h.FreeRing(ring(size))
 	}
-	h.Sweep(1 << 20)
+	h.sweep(1 << 20)
 	h.FreeRing(ring(10_000))
 	most := h.Chunks()
 	for range 20 {
@@ -127,9 +127,9 @@ func TestHeapTakesRingsBack(t *testing.T) {
 	if n != kept {
 		t.Error("the ring that was kept has lost its end")
 	}
-	h.Sweep(1 << 20)
+	h.sweep(1 << 20)
 	h.FreeRing(kept)
-	h.Sweep(1 << 20)
+	h.sweep(1 << 20)
 	if got := h.Chunks(); got > 1 {
 		t.Errorf("%d chunks are left of nothing", got)
 	}

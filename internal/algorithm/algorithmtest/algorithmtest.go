@@ -127,6 +127,7 @@ func Run(t *testing.T, build func(limit int, window time.Duration, c clock.Clock
 			}
 			checkFresh(t, seed, a, l, c)
 			checkUntil(t, seed, l, c)
+			checkEnd(t, seed, l)
 			if wait := l.Peek(1).ResetAfter; wait != ratelimit.Never && rng.IntN(5) == 0 {
 				now += wait
 			} else if rng.IntN(2) == 0 {
@@ -207,6 +208,22 @@ func checkFresh(t *testing.T, seed uint64, a algorithm.Algorithm, l limitertest.
 				t.Fatalf("seed %d: begun at %v, %v earlier %+v, and what was fresh says %+v", seed, now, earlier, got, want)
 			}
 		}
+	}
+}
+
+// checkEnd checks that a record is fresh from its End on, and not before.
+func checkEnd(t *testing.T, seed uint64, l limitertest.Refundable) {
+	t.Helper()
+	r, ok := l.(*records)
+	if !ok {
+		return
+	}
+	end := r.rule.End(r.record, &r.heap)
+	if end <= span.MaxNow && !fresh(l, end) {
+		t.Fatalf("seed %d: not fresh at its end, %v", seed, end)
+	}
+	if end > 0 && end <= span.MaxNow && fresh(l, end-1) {
+		t.Fatalf("seed %d: fresh before its end, %v", seed, end)
 	}
 }
 
