@@ -28,8 +28,8 @@ type Word interface {
 	Algorithm
 
 	// Start is the state of which nothing is known but that it was as good as
-	// new at a reading. It never admits more at an earlier one than any state
-	// that was.
+	// new at a reading. What it admits at an earlier one counts as if admitted
+	// at that.
 	Start(now time.Duration) uint64
 
 	// Fresh reports whether the state is as good as new at a reading, and at
@@ -75,7 +75,8 @@ type Record interface {
 	Words() int
 
 	// Start makes a zero record one of which nothing is known but that it was
-	// as good as new at a reading.
+	// as good as new at a reading. What it admits at an earlier one counts as if
+	// admitted at that.
 	Start(r []uint64, now time.Duration)
 
 	// Decide answers for n events with others ahead of them, and admits those

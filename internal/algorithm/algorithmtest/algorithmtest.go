@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,9 +91,10 @@ func (noWaits) Wait(context.Context) error       { panic("it does not wait") }
 func (noWaits) WaitN(context.Context, int) error { panic("it does not wait") }
 
 // Run checks what a table relies on, for an algorithm of some limits per window:
-// that what is fresh is as good as new, that to begin at a reading never admits
-// more than what was fresh then, that Until refuses, that nothing counts for
-// longer than Span, and that no state is a reserved word.
+// that what is fresh is as good as new, that to begin at a reading counts what a
+// late one admits as if at that, that Until refuses, that nothing counts for
+// longer than Span, that a record is fresh from its End on and not before, and
+// that no state is a reserved word.
 func Run(t *testing.T, build func(limit int, window time.Duration, c clock.Clock) (algorithm.Algorithm, error)) {
 	for seed := range uint64(400) {
 		rng := rand.New(rand.NewPCG(seed, 3))
@@ -122,8 +124,9 @@ func Run(t *testing.T, build func(limit int, window time.Duration, c clock.Clock
 				taken = append(taken, d)
 			}
 			if len(taken) > 0 && rng.IntN(4) == 0 {
-				l.Refund(taken[0])
-				taken = taken[1:]
+				i := rng.IntN(2) * (len(taken) - 1) // the oldest or the latest
+				l.Refund(taken[i])
+				taken = slices.Delete(taken, i, i+1)
 			}
 			checkFresh(t, seed, a, l, c)
 			checkUntil(t, seed, l, c)
@@ -201,11 +204,23 @@ func checkFresh(t *testing.T, seed uint64, a algorithm.Algorithm, l limitertest.
 			t.Fatalf("seed %d: begun at %v, %v later %+v, and what was fresh says %+v", seed, now, later, got, want)
 		}
 	}
+	// A reading that is late counts as the one it begins at.
 	for _, earlier := range []time.Duration{1, 10, time.Millisecond, time.Second, time.Hour, 365 * 24 * time.Hour} {
-		c.Set(now - earlier)
 		for _, n := range []int{1, (a.Limit() + 1) / 2, a.Limit()} {
-			if got, want := b.Peek(n), l.Peek(n); b.Peek(0).Remaining > l.Peek(0).Remaining || got.Allowed && !want.Allowed {
-				t.Fatalf("seed %d: begun at %v, %v earlier %+v, and what was fresh says %+v", seed, now, earlier, got, want)
+			late, punctual := begun(a, now, c), begun(a, now, c)
+			c.Set(now)
+			punctual.Take(n)
+			c.Set(now - earlier)
+			if !late.Take(n).Allowed {
+				continue // as buckets do
+			}
+			for _, later := range []time.Duration{0, 1, a.Span() / 2, a.Span() - 1, a.Span()} {
+				if c.Set(now + later); now+later < now {
+					continue
+				}
+				if got, want := late.Peek(0), punctual.Peek(0); got.Remaining > want.Remaining {
+					t.Fatalf("seed %d: begun at %v, %d taken %v earlier, %v later %+v, and taken in time %+v", seed, now, n, earlier, later, got, want)
+				}
 			}
 		}
 	}
