@@ -61,11 +61,11 @@ func newBucket(letter string, paces bool, limit int, window time.Duration, burst
 func (b *bucket) most() int  { return b.burst }
 func (b *bucket) id() string { return b.name }
 
-func (b *bucket) lua() string {
+func (b *bucket) functions() functions {
 	if b.parts == 1 {
-		return wholeLua
+		return wholeFunctions
 	}
-	return partsLua
+	return partsFunctions
 }
 
 func (b *bucket) take(args []any, n, _ int, paced bool) []any {
@@ -74,17 +74,17 @@ func (b *bucket) take(args []any, n, _ int, paced bool) []any {
 		depth = cost
 	}
 	if b.parts == 1 {
-		return append(args, "whole", cost.whole, depth.whole, b.size.whole+1)
+		return append(args, cost.whole, depth.whole, b.size.whole+1)
 	}
-	return append(args, "parts", cost.whole, cost.part, depth.whole, depth.part, b.parts, b.size.whole+1, b.digits())
+	return append(args, cost.whole, cost.part, depth.whole, depth.part, b.parts, b.size.whole+1, b.digits())
 }
 
 func (b *bucket) refund(args []any, d ratelimit.Decision) []any {
 	cost := b.cost(d.N)
 	if b.parts == 1 {
-		return append(args, "whole", cost.whole, b.size.whole, at(d))
+		return append(args, cost.whole, b.size.whole, at(d))
 	}
-	return append(args, "parts", cost.whole, cost.part, b.size.whole, b.size.part, b.parts, at(d), b.digits())
+	return append(args, cost.whole, cost.part, b.size.whole, b.size.part, b.parts, at(d), b.digits())
 }
 
 func (b *bucket) answer(d *ratelimit.Decision, s state, now int64, q question) {

@@ -28,8 +28,8 @@ type limit interface {
 	// id tells this limit from any other of the same key.
 	id() string
 
-	// lua is what decides on the server.
-	lua() string
+	// functions are what decides on the server.
+	functions() functions
 
 	// take appends the limit's arguments to the script that admits n events,
 	// with others ahead of them; paced if a leaky bucket must have leaked out

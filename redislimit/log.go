@@ -19,15 +19,15 @@ func newLog(limit int, window time.Duration) *log {
 	return &log{name: fmt.Sprintf("l%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}
 }
 
-func (l *log) most() int   { return int(l.limit) }
-func (l *log) id() string  { return l.name }
-func (l *log) lua() string { return logLua }
+func (l *log) most() int            { return int(l.limit) }
+func (l *log) id() string           { return l.name }
+func (l *log) functions() functions { return logFunctions }
 
 func (l *log) take(args []any, n, ahead int, _ bool) []any {
 	if ahead > 0 {
 		_, n = l.behind(n, ahead)
 	}
-	return append(args, "log", n, l.limit, l.width)
+	return append(args, n, l.limit, l.width)
 }
 
 func (l *log) refund(args []any, d ratelimit.Decision) []any {
@@ -37,7 +37,7 @@ func (l *log) refund(args []any, d ratelimit.Decision) []any {
 	if end, ok := ends(d); ok {
 		logged = max(logged, end-l.width)
 	}
-	return append(args, "log", d.N, logged, 0)
+	return append(args, d.N, logged)
 }
 
 func (l *log) answer(d *ratelimit.Decision, s state, now int64, q question) {

@@ -1,50 +1,52 @@
 -- A bucket's state where an event costs a fraction of a microsecond: it is followed
 -- by the parts of one, in so many digits. Redis keeps that in the place of a pointer
 -- while it is an int64.
-numbers.parts = 7
-
 local function setParts(key, tat, part, digits)
 	local state = string.format('%.0f%0' .. digits .. '.0f', tat, part)
 	call('SET', key, state, 'PXAT', math.ceil((tat + 1) / 1000))
 end
 
+-- The theoretical arrival time and its part; that of a fresh key is 0.
 local function getParts(key, digits)
 	local state = call('GET', key)
-	if not state then return nil, 0 end
-	return tonumber(string.sub(state, 1, -digits - 1)), tonumber(string.sub(state, -digits))
+	if not state then return 0, 0 end
+	local part, tat = split(state, digits)
+	return tonumber(tat), part
 end
 
 -- The numbers are the cost of the events, and how late the theoretical arrival
 -- time may be afterwards, each in microseconds and parts; how many parts a
 -- microsecond has; a little more than the time in which the bucket fills; and the
 -- digits.
-function decide.parts(key, i)
-	local parts, fill, digits = ARGV[i + 4] + 0, ARGV[i + 5] + 0, ARGV[i + 6] + 0
+local function takeParts(key, i)
+	local cost, costPart, parts, fill, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 4] + 0, ARGV[i + 5] + 0, ARGV[i + 6] + 0
 	local tat, part = getParts(key, digits)
-	if tat and tat > now + fill + patience * fill then
+	if tat > now + fill + patience * fill then
 		tat, part = now + fill, 0
 		setParts(key, tat, part, digits)
 	end
-	if not tat or tat < now then
+	if tat < now then
 		tat, part = now, 0
 	end
-	local after, afterPart = tat + ARGV[i], part + ARGV[i + 1]
+	local after, afterPart = tat + cost, part + costPart
 	if afterPart >= parts then
 		after, afterPart = after + 1, afterPart - parts
 	end
 	local late = after - ARGV[i + 2] - now
-	return late < 0 or late == 0 and afterPart <= ARGV[i + 3] + 0, tat, part, 0, function()
-		setParts(key, after, afterPart, digits)
-	end
+	return late < 0 or late == 0 and afterPart <= ARGV[i + 3] + 0, tat, part, 0, after, afterPart
+end
+
+local function addParts(key, i, _, _, _, after, afterPart)
+	setParts(key, after, afterPart, ARGV[i + 6])
 end
 
 -- The numbers are the cost of the events, and of a full bucket's, each in
 -- microseconds and parts; how many parts a microsecond has; when the events were
 -- admitted; and the digits.
-function refund.parts(key, i)
+local function refundParts(key, i)
 	local cost, costPart, parts, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 4] + 0, ARGV[i + 6] + 0
 	local tat, part = getParts(key, digits)
-	if not tat then return end
+	if tat == 0 then return end
 	-- The latest of now and of the earliest time at which this state was reached.
 	local since, sincePart = tat - ARGV[i + 2], part - ARGV[i + 3]
 	if sincePart < 0 then

@@ -5,19 +5,21 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/ratekeep/ratelimit"
 )
 
-// What runs on the server: in this order, with those of the kinds that a limiter
-// has, and one of the last two.
+// What runs on the server: the clock, the functions of the kinds of limits that a
+// limiter has, and what calls them.
 var (
 	//go:embed clock.lua
 	clockLua string
-	//go:embed kinds.lua
-	kindsLua string
+	//go:embed digits.lua
+	digitsLua string
 	//go:embed whole.lua
 	wholeLua string
 	//go:embed parts.lua
@@ -30,8 +32,25 @@ var (
 	logLua string
 	//go:embed take.lua
 	takeLua string
+	//go:embed takeall.lua
+	takeAllLua string
 	//go:embed refund.lua
 	refundLua string
+)
+
+// functions are what runs on the server for a kind of limit, to take, add and
+// refund: their names end in its name. The lua has them and what they need.
+type functions struct {
+	name string
+	lua  []string
+}
+
+var (
+	wholeFunctions   = functions{"Whole", []string{wholeLua}}
+	partsFunctions   = functions{"Parts", []string{digitsLua, partsLua}}
+	fixedFunctions   = functions{"Fixed", []string{digitsLua, fixedLua}}
+	slidingFunctions = functions{"Sliding", []string{digitsLua, slidingLua}}
+	logFunctions     = functions{"Log", []string{logLua}}
 )
 
 // scripts are those of a limiter.
@@ -41,13 +60,40 @@ type scripts struct {
 
 // newScripts returns the scripts for some limits, on a clock.
 func newScripts(clock string, limits []limit) scripts {
-	source := clock + kindsLua
-	for _, lua := range []string{wholeLua, partsLua, fixedLua, slidingLua, logLua} {
-		if slices.ContainsFunc(limits, func(l limit) bool { return l.lua() == lua }) {
-			source += lua
+	base := "local call = redis.call\n" + clock
+	var has []string
+	for _, l := range limits {
+		for _, lua := range l.functions().lua {
+			if !slices.Contains(has, lua) {
+				has = append(has, lua)
+			}
 		}
 	}
-	return scripts{newScript(source + takeLua), newScript(source + refundLua)}
+	base += strings.Join(has, "")
+	if len(limits) == 1 {
+		name := limits[0].functions().name
+		// The tables below would cost a twentieth of the time.
+		return scripts{
+			newScript(base + "local take, add = take" + name + ", add" + name + "\n" + takeLua),
+			newScript(base + "local refund, from = {refund" + name + "}, {1}\n" + refundLua),
+		}
+	}
+	// For each limit its functions, and where in ARGV its numbers begin.
+	var take, add, refund, takeFrom, refundFrom []string
+	took, refunded := 2, 1
+	for _, l := range limits {
+		name := l.functions().name
+		take, add, refund = append(take, "take"+name), append(add, "add"+name), append(refund, "refund"+name)
+		takeFrom = append(takeFrom, strconv.Itoa(took))
+		refundFrom = append(refundFrom, strconv.Itoa(refunded))
+		took += len(l.take(nil, 1, 0, false))
+		refunded += len(l.refund(nil, ratelimit.Decision{}))
+	}
+	table := func(values []string) string { return "{" + strings.Join(values, ", ") + "}" }
+	return scripts{
+		newScript(base + "local take, add, from = " + table(take) + ", " + table(add) + ", " + table(takeFrom) + "\n" + takeAllLua),
+		newScript(base + "local refund, from = " + table(refund) + ", " + table(refundFrom) + "\n" + refundLua),
+	}
 }
 
 // script is one that the server knows by its digest, or must be told.

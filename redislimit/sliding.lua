@@ -1,13 +1,6 @@
 -- A sliding window's state is its number since the epoch, and then, each in so many
 -- digits, what was used of the one before it, and what is used of it. While that is
 -- an int64, Redis keeps it in the place of a pointer.
-numbers.sliding = 4
-
--- The last digits of a state, and what is before them.
-local function split(state, digits)
-	return tonumber(string.sub(state, -digits)), string.sub(state, 1, -digits - 1)
-end
-
 local function setSliding(key, index, prev, curr, width, digits)
 	local state = string.format('%.0f%0' .. digits .. '.0f%0' .. digits .. '.0f', index, prev, curr)
 	call('SET', key, state, 'PXAT', math.ceil((index + 2) * width / 1000))
@@ -24,7 +17,7 @@ end
 
 -- The numbers are those of the events, the limit, the width of a window, and the
 -- digits.
-function decide.sliding(key, i)
+local function takeSliding(key, i)
 	local n, limit, width, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0
 	local index, prev, curr = math.floor(now / width), 0, 0
 	local state = call('GET', key)
@@ -48,14 +41,16 @@ function decide.sliding(key, i)
 		local room, roomRest = product(limit - curr - n, width)
 		ok = weight < room or weight == room and weightRest <= roomRest
 	end
-	return ok, index, prev, curr, function()
-		setSliding(key, index, prev, curr + n, width, digits)
-	end
+	return ok, index, prev, curr
+end
+
+local function addSliding(key, i, index, prev, curr)
+	setSliding(key, index, prev, curr + ARGV[i], ARGV[i + 2] + 0, ARGV[i + 3])
 end
 
 -- The numbers are those of the events, the window they were counted in, and then
 -- as above.
-function refund.sliding(key, i)
+local function refundSliding(key, i)
 	local n, charged, width, digits = ARGV[i] + 0, ARGV[i + 1] + 0, ARGV[i + 2] + 0, ARGV[i + 3] + 0
 	local state = call('GET', key)
 	if not state then return end

@@ -31,12 +31,12 @@ func newFixed(limit int, window, offset time.Duration) (*fixed, error) {
 	return w, nil
 }
 
-func (w *fixed) most() int   { return int(w.limit) }
-func (w *fixed) id() string  { return w.name }
-func (w *fixed) lua() string { return fixedLua }
+func (w *fixed) most() int            { return int(w.limit) }
+func (w *fixed) id() string           { return w.name }
+func (w *fixed) functions() functions { return fixedFunctions }
 
 func (w *fixed) take(args []any, n, _ int, _ bool) []any {
-	return append(args, "fixed", n, w.limit, w.width, w.offset, digits(w.limit))
+	return append(args, n, w.limit, w.width, w.offset, digits(w.limit))
 }
 
 func (w *fixed) refund(args []any, d ratelimit.Decision) []any {
@@ -46,7 +46,7 @@ func (w *fixed) refund(args []any, d ratelimit.Decision) []any {
 	if end, ok := ends(d); ok {
 		charged = max(charged, w.index(end-1))
 	}
-	return append(args, "fixed", d.N, charged, w.width, w.offset, digits(w.limit))
+	return append(args, d.N, charged, w.width, w.offset, digits(w.limit))
 }
 
 func (w *fixed) answer(d *ratelimit.Decision, s state, now int64, q question) {
@@ -103,12 +103,12 @@ func newSliding(limit int, window time.Duration) *sliding {
 	return &sliding{name: fmt.Sprintf("s%d/%v", limit, window), limit: int64(limit), width: window.Microseconds()}
 }
 
-func (w *sliding) most() int   { return int(w.limit) }
-func (w *sliding) id() string  { return w.name }
-func (w *sliding) lua() string { return slidingLua }
+func (w *sliding) most() int            { return int(w.limit) }
+func (w *sliding) id() string           { return w.name }
+func (w *sliding) functions() functions { return slidingFunctions }
 
 func (w *sliding) take(args []any, n, _ int, _ bool) []any {
-	return append(args, "sliding", n, w.limit, w.width, digits(w.limit))
+	return append(args, n, w.limit, w.width, digits(w.limit))
 }
 
 func (w *sliding) refund(args []any, d ratelimit.Decision) []any {
@@ -117,7 +117,7 @@ func (w *sliding) refund(args []any, d ratelimit.Decision) []any {
 	if end, ok := ends(d); ok {
 		charged = max(charged, (end-1)/w.width-1)
 	}
-	return append(args, "sliding", d.N, charged, w.width, digits(w.limit))
+	return append(args, d.N, charged, w.width, digits(w.limit))
 }
 
 func (w *sliding) answer(d *ratelimit.Decision, s state, now int64, q question) {
