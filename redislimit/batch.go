@@ -43,6 +43,7 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 		}
 	}
 	sent := clock.Refreshed(l.clock)
+	var lets [breakersOfCluster]struct{ told, all bool }
 	for i, r := range requests {
 		ahead := l.lines.ahead(r.Key)
 		q := question{n: r.N, ahead: ahead, take: ahead == 0 && possible(r.N, l.most)}
@@ -50,7 +51,12 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 			note(i, q, d, nil)
 			continue
 		}
-		if b := l.breaker(r.Key); !b.lets(sent, l.options.Cooldown) {
+		guard := l.guard(r.Key)
+		b, let := &l.breakers[guard], &lets[guard]
+		if !let.told {
+			let.told, let.all = true, b.lets(sent, l.options.Cooldown)
+		}
+		if !let.all {
 			note(i, q, decisions[i], l.tooSoon(b, sent))
 			continue
 		}
@@ -71,7 +77,7 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 		outcomes[guard] = max(outcomes[guard], came)
 	}
 	for guard := range l.breakers {
-		l.tell(ctx, &l.breakers[guard], outcomes[guard])
+		l.tell(ctx, &l.breakers[guard], outcomes[guard], sent)
 	}
 	for j, i := range asked {
 		note(i, questions[j], heard[j], errs[j])

@@ -15,6 +15,10 @@ const failuresToOpen = 3
 type breaker struct {
 	failures atomic.Int64 // in a row
 	openFor  atomic.Int64 // until this reading; 0 if closed
+
+	// The reading at which the first call was sent since the latest answer whose
+	// caller did not wait for one; 0 if there is none.
+	silent atomic.Int64
 }
 
 // lets reports whether a call may be made at now.
@@ -30,9 +34,10 @@ func (b *breaker) lets(now, cooldown time.Duration) bool {
 // answered closes the breaker. It may be open with no failure counted, if one
 // that failed came in between another's answer.
 func (b *breaker) answered() {
-	if b.failures.Load() != 0 || b.openFor.Load() != 0 {
-		b.failures.Store(0)
-		b.openFor.Store(0)
+	for _, of := range []*atomic.Int64{&b.failures, &b.openFor, &b.silent} {
+		if of.Load() != 0 {
+			of.Store(0)
+		}
 	}
 }
 
@@ -40,6 +45,15 @@ func (b *breaker) answered() {
 func (b *breaker) failed(now, cooldown time.Duration) {
 	if b.failures.Add(1) >= failuresToOpen {
 		b.openFor.Store(max(int64(now+cooldown), 1))
+	}
+}
+
+// abandoned is told of a call whose caller did not wait for the answer. It is
+// failed if nobody else had one for so long either.
+func (b *breaker) abandoned(sent, now, long, cooldown time.Duration) {
+	b.silent.CompareAndSwap(0, max(int64(sent), 1))
+	if since := b.silent.Load(); since != 0 && int64(now)-since >= int64(long) {
+		b.failed(now, cooldown)
 	}
 }
 

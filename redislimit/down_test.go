@@ -453,6 +453,100 @@ func TestCallerGivesUp(t *testing.T) {
 	}
 }
 
+// Callers who never wait for long find out together that the server is away, if
+// nobody has had an answer in the meantime.
+func TestImpatientCallers(t *testing.T) {
+	const patience, cooldown = 10, 1000
+	var b breaker
+	b.abandoned(100, 101, patience, cooldown)
+	b.abandoned(101, 109, patience, cooldown)
+	b.abandoned(104, 109, patience, cooldown)
+	b.abandoned(105, 109, patience, cooldown)
+	if !b.lets(109, cooldown) {
+		t.Fatal("it is open after 9")
+	}
+	b.abandoned(105, 110, patience, cooldown)
+	b.abandoned(105, 110, patience, cooldown)
+	b.answered()
+	for range 10 {
+		b.abandoned(111, 120, patience, cooldown)
+	}
+	if !b.lets(120, cooldown) {
+		t.Fatal("it is open 9 after an answer")
+	}
+	for range failuresToOpen {
+		if !b.lets(121, cooldown) {
+			t.Fatal("it is open too early")
+		}
+		b.abandoned(120, 121, patience, cooldown)
+	}
+	if b.lets(122, cooldown) {
+		t.Fatal("it is not open")
+	}
+	if !b.lets(121+cooldown, cooldown) {
+		t.Fatal("it stays open")
+	}
+	b.answered()
+	b.abandoned(121+cooldown, 122+cooldown, patience, cooldown)
+	if !b.lets(122+cooldown, cooldown) {
+		t.Fatal("it is open after an answer")
+	}
+
+	p := newProxy(t, newServer(t).addr())
+	client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: true})
+	defer client.Close()
+	fake := clock.NewFake()
+	l, err := New(tokenbucket.Config{Limit: 10, Window: time.Hour, Clock: fake}, client, Options{Timeout: time.Minute, Cooldown: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	take(t, l, "key", 1)
+	p.set(true, false, false)
+	giveUp := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		_, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
+		return err
+	}
+	for i := range 2 * failuresToOpen {
+		if i == failuresToOpen {
+			fake.Advance(l.options.Timeout)
+		}
+		if err := giveUp(); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+	if err := giveUp(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("after a quarter of the time-out without an answer: %v", err)
+	}
+}
+
+// A Batch that tries a server again asks it about all of its keys.
+func TestBatchTriesAgain(t *testing.T) {
+	fake := clock.NewFake()
+	l, err := New(tokenbucket.Config{Limit: 10, Window: time.Hour, Clock: fake}, newServer(t).client(t), Options{Timeout: time.Minute, Cooldown: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range failuresToOpen {
+		l.breakers[0].failed(0, time.Second)
+	}
+	requests := []Request{{"a", 1}, {"b", 1}, {"c", 1}, {"a", 1}}
+	if _, err := l.Batch(context.Background(), requests); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("while the server is left alone: %v", err)
+	}
+	fake.Advance(time.Second)
+	decisions, err := l.Batch(context.Background(), requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range decisions {
+		if want := 9 - i/3; !d.Allowed || d.Remaining != want {
+			t.Errorf("decision %d: %+v, want %d remaining", i, d, want)
+		}
+	}
+}
+
 // A server that speaks but does not decide is not left alone, and not trusted.
 func TestServerInError(t *testing.T) {
 	ctx := context.Background()

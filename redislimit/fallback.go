@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"sync"
@@ -116,8 +117,18 @@ func part(limit int, window time.Duration, share int) (int, time.Duration) {
 	return 1, window * windows
 }
 
+// named is what a key is kept by.
+func named(key string) string {
+	if len(key) > maxKept {
+		sum := sha256.Sum256([]byte(key))
+		return string(sum[:])
+	}
+	return key
+}
+
 // decide is the decision of a key's own limiters.
 func (f *fallback) decide(key string, q question, now time.Duration) ratelimit.Decision {
+	key = named(key)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	limiters := f.limiters(key, now)
@@ -177,7 +188,7 @@ func (f *fallback) limiters(key string, now time.Duration) []refundLimiter {
 func (f *fallback) refund(key string, d ratelimit.Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	limiters := f.keys[key]
+	limiters := f.keys[named(key)]
 	if len(limiters) > 1 {
 		d.ResetAfter = 0 // it is that of one of them
 	}
@@ -189,7 +200,7 @@ func (f *fallback) refund(key string, d ratelimit.Decision) {
 func (f *fallback) reset(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.keys, key)
+	delete(f.keys, named(key))
 }
 
 func fresh(limiters []refundLimiter) bool {

@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -35,19 +36,32 @@ func newLeases() *leases { return &leases{keys: make(map[string]*lease)} }
 // does not suffice.
 func (l *Limiter) leased(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
 	now := l.clock.Now()
-	s, err := l.leases.enter(ctx, key, now)
-	if err != nil {
-		return ratelimit.Decision{N: q.n, Limit: l.most}, err
-	}
-	if s == nil {
+	m := l.leases.find(key, now)
+	if m == nil {
 		return l.request(ctx, key, q)
 	}
-	defer s.exit()
-	if now >= s.until {
-		s.left = 0
+	if !m.tryEnter() {
+		var stop func()
+		ctx, stop = l.timeouts.within(ctx)
+		defer stop()
+		var err error
+		if m, err = l.leases.enter(ctx, key, now); err != nil {
+			return ratelimit.Decision{N: q.n, Limit: l.most}, err
+		}
+		if m == nil {
+			return l.request(ctx, key, q)
+		}
+		now = l.clock.Now()
 	}
-	old, held := s.taken, s.left
+	defer m.exit()
+	if now >= m.until {
+		m.left = 0
+	}
+	old, held := m.taken, m.left
 	if held < q.n {
+		var stop func()
+		ctx, stop = l.timeouts.within(ctx)
+		defer stop()
 		// A whole lease; or else what is needed.
 		n := l.options.Lease
 		if !q.take {
@@ -58,21 +72,24 @@ func (l *Limiter) leased(ctx context.Context, key string, q question) (ratelimit
 			n = q.n - held
 			d, err = l.request(ctx, key, question{n: n, take: true})
 		}
+		if err == nil && !d.Allowed {
+			d.Remaining += held
+		}
 		if err != nil || !d.Allowed || !q.take {
 			d.N = q.n
 			return d, err
 		}
-		s.left, s.taken, s.until = held+n, d, now+l.options.LeaseFor
+		m.left, m.taken, m.until = held+n, d, now+l.options.LeaseFor
 	}
-	d := s.taken
+	d := m.taken
 	if 0 < held && held < q.n {
 		// Refunded, it counts as if all had been of the older lease: that gives
 		// back the less.
 		d.At, d.ResetAfter = old.At, old.ResetAfter
 	}
-	left := s.left - q.n
+	left := m.left - q.n
 	if q.take {
-		s.left = left
+		m.left = left
 	}
 	d.N, d.Remaining = q.n, d.Remaining+left
 	return d, nil
@@ -89,13 +106,29 @@ func (s *leases) enter(ctx context.Context, key string, now time.Duration) (*lea
 		select {
 		case m.turn <- struct{}{}:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			if err := callersErr(ctx); err != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("%w: another call for the key's lease was not answered in time", ErrUnavailable)
 		}
 		if !m.gone {
 			return m, nil
 		}
 		m.exit()
 	}
+}
+
+// tryEnter is enter without waiting.
+func (m *lease) tryEnter() bool {
+	select {
+	case m.turn <- struct{}{}:
+		if !m.gone {
+			return true
+		}
+		m.exit()
+	default:
+	}
+	return false
 }
 
 func (m *lease) exit() { <-m.turn }
@@ -138,20 +171,6 @@ func (s *leases) sweep(now time.Duration) {
 		default:
 		}
 	}
-}
-
-// end ends the lease of a key and returns what is left of it, as the decision
-// by which that was admitted.
-func (s *leases) end(ctx context.Context, key string, now time.Duration) (ratelimit.Decision, error) {
-	m, err := s.enter(ctx, key, now)
-	if m == nil {
-		return ratelimit.Decision{}, err
-	}
-	defer m.exit()
-	d := m.taken
-	d.N = m.left
-	m.left = 0
-	return d, nil
 }
 
 // all is the keys that have leases.

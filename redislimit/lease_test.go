@@ -2,11 +2,19 @@ package redislimit
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ratekeep/ratelimit"
+	"github.com/ratekeep/ratelimit/clock"
+	"github.com/ratekeep/ratelimit/tokenbucket"
 )
 
 // Leased events cost a round trip for each lease, and not one of them is handed
@@ -112,6 +120,109 @@ func TestLeaseIsGivenBack(t *testing.T) {
 	}
 }
 
+// What is left in the lease remains, also where more is refused.
+func TestLeaseRemains(t *testing.T) {
+	for _, k := range kinds {
+		_, _, ls := onFakeTime(t, k, 10, time.Hour, Options{Lease: 7, Prefix: k.name}, Options{Refusals: NoRefusals, Prefix: k.name})
+		l, plain := ls[0], ls[1]
+		take(t, l, "key", 3)
+		take(t, plain, "key", 3)
+		for _, ask := range []func(context.Context, string, int) (ratelimit.Decision, error){l.Take, l.Peek} {
+			if d, err := ask(context.Background(), "key", 5); err != nil || d.Allowed || d.N != 5 || d.Remaining != 4 {
+				t.Errorf("%s: 5 of the 4 in the lease: %+v, %v", k.name, d, err)
+			}
+		}
+		if d := take(t, l, "key", 4); !d.Allowed {
+			t.Errorf("%s: 4 of the 4 in the lease: %+v", k.name, d)
+		}
+	}
+}
+
+// observed is a client that tells what is sent.
+type observed struct {
+	redis.UniversalClient
+	see func(context.Context, redis.Cmder)
+}
+
+func (c *observed) Process(ctx context.Context, cmd redis.Cmder) error {
+	c.see(ctx, cmd)
+	return c.UniversalClient.Process(ctx, cmd)
+}
+
+// A Reset leaves no lease behind of what it has the server forget.
+func TestResetEndsTheLease(t *testing.T) {
+	ctx := context.Background()
+	_, _, ls := onFakeTime(t, kinds[2], 100, time.Hour, Options{Lease: 10}, Options{Refusals: NoRefusals})
+	l, plain := ls[0], ls[1]
+	take(t, l, "key", 1)
+	l.client = &observed{l.client, func(_ context.Context, cmd redis.Cmder) {
+		if cmd.Name() == "unlink" {
+			short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			defer cancel()
+			l.Take(short, "key", 1)
+		}
+	}}
+	if err := l.Reset(ctx, "key"); err != nil {
+		t.Fatal(err)
+	}
+	take(t, l, "key", 1)
+	if d, err := plain.Peek(ctx, "key", 0); err != nil || d.Remaining != 90 {
+		t.Errorf("after Reset and a lease of 10: %+v, %v", d, err)
+	}
+}
+
+// Those who wait for another to fill up the lease wait for no longer than the
+// time-out, and all that a call does has to be done by then.
+func TestLeaseEndsInTime(t *testing.T) {
+	ctx := context.Background()
+	_, _, ls := onFakeTime(t, kinds[0], 100, time.Hour, Options{Lease: 10})
+	l := ls[0]
+	l.timeouts = timeouts{after: 20 * time.Millisecond}
+	m, err := l.leases.enter(ctx, "key", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
+	if d.Allowed || !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Take while another has the lease = %+v, %v", d, err)
+	}
+	if _, err := inTime(t, func() (d ratelimit.Decision, err error) { return d, l.Reset(ctx, "key") }); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Reset while another has the lease = %v", err)
+	}
+	l.timeouts = timeouts{after: time.Minute}
+	for _, err := range []error{context.Canceled, context.DeadlineExceeded} {
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		if err == context.Canceled {
+			cancel()
+			short, cancel = context.WithCancel(ctx)
+			time.AfterFunc(10*time.Millisecond, cancel)
+		}
+		d, got := inTime(t, func() (ratelimit.Decision, error) { return l.Take(short, "key", 1) })
+		if d.Allowed || got != err {
+			t.Errorf("Take of one that gives up = %+v, %v, want %v", d, got, err)
+		}
+		cancel()
+	}
+	m.exit()
+
+	// 95 are used, so that a lease of 10 is refused, and 1 is admitted.
+	for take(t, l, "key", 9); m.left > 0; {
+		take(t, l, "key", 1)
+	}
+	l.request(ctx, "key", question{n: 85, take: true})
+	var ends []time.Time
+	l.client = &observed{l.client, func(ctx context.Context, _ redis.Cmder) {
+		end, ok := ctx.Deadline()
+		if !ok {
+			t.Error("a call has no deadline")
+		}
+		ends = append(ends, end)
+	}}
+	if d := take(t, l, "key", 1); !d.Allowed || len(ends) != 2 || !ends[0].Equal(ends[1]) {
+		t.Errorf("%+v of calls that end at %v", d, ends)
+	}
+}
+
 // Those who find the lease empty at the same time take one new one, not one each.
 func TestLeaseIsTakenOnce(t *testing.T) {
 	_, client, ls := onFakeTime(t, kinds[0], 1000, time.Hour, Options{Lease: 50})
@@ -153,5 +264,61 @@ func TestLeasesAreBounded(t *testing.T) {
 	m.exit()
 	if len(s.keys) != 1 {
 		t.Errorf("%d leases are left", len(s.keys))
+	}
+}
+
+// What a stranger sends is not kept if it is long.
+func TestLongKeysAreNotKept(t *testing.T) {
+	long := strings.Repeat("x", maxKept+1)
+	_, client, ls := onFakeTime(t, kinds[0], 10, time.Hour, Options{Lease: 5}, Options{})
+	leasing, plain := ls[0], ls[1]
+	for i := range 12 {
+		if d := take(t, leasing, long, 1); d.Allowed != (i < 10) || d.Remaining != max(9-i, 0) {
+			t.Errorf("Take %d = %+v", i, d)
+		}
+	}
+	if len(leasing.leases.keys) != 0 {
+		t.Error("a lease is kept")
+	}
+	for _, l := range ls {
+		if n := client.tripsOf(func() { take(t, l, long, 1) }); n != 1 {
+			t.Errorf("a refusal that is not kept makes %d round trips", n)
+		}
+	}
+	short := long[1:]
+	take(t, plain, short, 10)
+	take(t, plain, short, 1)
+	if n := client.tripsOf(func() { take(t, plain, short, 1) }); n != 0 {
+		t.Errorf("a refusal that is kept makes %d round trips", n)
+	}
+
+	f, err := newFallback([]any{tokenbucket.Config{Limit: 10, Window: time.Hour}}, 1, clock.NewFake())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := question{n: 10, take: true}
+	for _, key := range []string{long, long + "y", short} {
+		d := f.decide(key, all, 0)
+		if !d.Allowed {
+			t.Errorf("key of %d bytes: %+v", len(key), d)
+		}
+		if f.decide(key, all, 0).Allowed {
+			t.Errorf("key of %d bytes is admitted twice", len(key))
+		}
+		f.refund(key, d)
+		if !f.decide(key, all, 0).Allowed {
+			t.Errorf("key of %d bytes is refused after a refund", len(key))
+		}
+		f.reset(key)
+		if !f.decide(key, all, 0).Allowed {
+			t.Errorf("key of %d bytes is refused after a reset", len(key))
+		}
+	}
+	bytes := 0
+	for key := range f.keys {
+		bytes += len(key)
+	}
+	if bytes != maxKept+2*32 {
+		t.Errorf("%d bytes of keys are kept", bytes)
 	}
 }

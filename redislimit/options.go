@@ -83,6 +83,10 @@ var ErrUnavailable = errors.New("redislimit: the server did not decide")
 const (
 	defaultPrefix = "ratelimit"
 
+	// maxKept is how long a key is at most that this process keeps for its
+	// refusals or a lease: keys may be what a stranger sends.
+	maxKept = 1 << 10
+
 	maxShare    = 1_000_000
 	maxRefusals = 1 << 24
 )

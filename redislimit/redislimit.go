@@ -40,10 +40,12 @@ type Limiter struct {
 	client  redis.UniversalClient
 	bounded bool // whether the client heeds a context's deadline
 	options Options
+	space   string // in the keys, what is before the limits
 	clock   clock.Clock
 	scripts scripts
 	one     []any // the arguments of takeOne
 
+	timeouts timeouts
 	breakers []breaker
 	refusals *refusals // nil if none are remembered
 	leases   *leases   // nil if none are taken
@@ -54,15 +56,15 @@ type Limiter struct {
 
 // New returns a limiter. Its error names the field, the value and the range.
 func New[C Config](config C, client redis.UniversalClient, options Options) (*Limiter, error) {
-	return newWithin(config, client, options, "")
+	return newIn("", config, client, options)
 }
 
-// newWithin is New, where the keys of a Prefix are apart by what is added to it.
-func newWithin[C Config](config C, client redis.UniversalClient, options Options, added string) (*Limiter, error) {
+// newIn is New, for limits that are apart from those of other spaces.
+func newIn[C Config](space string, config C, client redis.UniversalClient, options Options) (*Limiter, error) {
 	if client == nil {
 		return nil, errors.New("redislimit: the client is nil")
 	}
-	l := &Limiter{client: client}
+	l := &Limiter{client: client, space: space}
 	var (
 		events int
 		window time.Duration
@@ -100,7 +102,6 @@ func newWithin[C Config](config C, client redis.UniversalClient, options Options
 	if l.options, err = options.complete(of.most()); err != nil {
 		return nil, err
 	}
-	l.options.Prefix += added
 	return l.complete([]limit{of}, paces, []any{config})
 }
 
@@ -151,6 +152,7 @@ func (l *Limiter) complete(limits []limit, paces bool, locals []any) (*Limiter, 
 		l.most = min(l.most, of.most())
 	}
 	l.bounded = bounded(l.client)
+	l.timeouts.after = l.options.Timeout
 	l.scripts = newScripts(clockLua, limits)
 	l.one = l.takeArgs(nil, takeOne)
 	l.breakers = make([]breaker, 1)
@@ -225,8 +227,17 @@ func (l *Limiter) Refund(ctx context.Context, key string, d ratelimit.Decision) 
 // Reset returns a key to its fresh state.
 func (l *Limiter) Reset(ctx context.Context, key string) error {
 	if l.leases != nil {
-		if _, err := l.leases.end(ctx, key, l.clock.Now()); err != nil {
+		var stop func()
+		ctx, stop = l.timeouts.within(ctx)
+		defer stop()
+		m, err := l.leases.enter(ctx, key, l.clock.Now())
+		if err != nil {
 			return err
+		}
+		if m != nil {
+			// Until it is done, or it hands out events that are forgotten.
+			defer m.exit()
+			m.left = 0
 		}
 	}
 	if l.fallback != nil {
@@ -253,10 +264,23 @@ func (l *Limiter) Close(ctx context.Context) error {
 	}
 	var errs []error
 	for _, key := range l.leases.all() {
-		d, err := l.leases.end(ctx, key, l.clock.Now())
-		errs = append(errs, err, l.Refund(ctx, key, d))
+		errs = append(errs, l.giveBack(ctx, key))
 	}
 	return errors.Join(errs...)
+}
+
+// giveBack ends the lease of a key.
+func (l *Limiter) giveBack(ctx context.Context, key string) error {
+	ctx, stop := l.timeouts.within(ctx)
+	defer stop()
+	m, err := l.leases.enter(ctx, key, l.clock.Now())
+	if m == nil {
+		return err
+	}
+	defer m.exit()
+	d := m.taken
+	d.N, m.left = m.left, 0
+	return l.Refund(ctx, key, d)
 }
 
 // settle answers a question, by the options' choice if the server does not.
@@ -271,7 +295,7 @@ func (l *Limiter) settle(ctx context.Context, key string, q question) (ratelimit
 // decide answers a question from a lease, from what is remembered, or by the
 // server.
 func (l *Limiter) decide(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
-	if l.leases != nil && q.ahead == 0 && !q.paced && possible(q.n, l.options.Lease) {
+	if l.leases != nil && q.ahead == 0 && !q.paced && possible(q.n, l.options.Lease) && len(key) <= maxKept {
 		return l.leased(ctx, key, q)
 	}
 	return l.request(ctx, key, q)
@@ -295,7 +319,7 @@ func (l *Limiter) ask(ctx context.Context, key string, q question) (ratelimit.De
 	commands := [1]*command{l.takeCommand(ctx, key, q)}
 	err := l.send(ctx, commands[:])
 	d, came, err := l.hear(ctx, key, q, sent, commands[0], err)
-	l.tell(ctx, b, came)
+	l.tell(ctx, b, came, sent)
 	return d, err
 }
 
@@ -306,7 +330,7 @@ func (l *Limiter) hear(ctx context.Context, key string, q question, sent time.Du
 	if err == nil {
 		a, err = c.answer(len(l.limits))
 	}
-	came, err := l.judge(ctx, sent, err)
+	came, err := l.judge(ctx, err)
 	if err != nil {
 		return ratelimit.Decision{N: q.n, Limit: l.most}, came, err
 	}
@@ -322,14 +346,14 @@ func (l *Limiter) hear(ctx context.Context, key string, q question, sent time.Du
 type outcome int
 
 const (
-	nothing outcome = iota
+	notAsked outcome = iota
+	abandoned
 	noAnswer
 	answered
 )
 
-// judge returns what a command, sent at a reading of the clock, tells of the
-// server, and what the caller is told.
-func (l *Limiter) judge(ctx context.Context, sent time.Duration, err error) (outcome, error) {
+// judge returns what a command tells of the server, and what the caller is told.
+func (l *Limiter) judge(ctx context.Context, err error) (outcome, error) {
 	var spoken redis.Error
 	came := answered
 	switch {
@@ -339,10 +363,8 @@ func (l *Limiter) judge(ctx context.Context, sent time.Duration, err error) (out
 		}
 		return answered, nil
 	case errors.As(err, &spoken):
-	case ctx.Err() != nil && l.clock.Now()-sent < l.options.Timeout/4:
-		return nothing, ctx.Err()
-	case ctx.Err() != nil:
-		return noAnswer, ctx.Err()
+	case callersErr(ctx) != nil:
+		return abandoned, callersErr(ctx)
 	default:
 		came = noAnswer
 	}
@@ -351,11 +373,13 @@ func (l *Limiter) judge(ctx context.Context, sent time.Duration, err error) (out
 	return came, err
 }
 
-// tell tells a breaker what came of a call.
-func (l *Limiter) tell(ctx context.Context, b *breaker, came outcome) {
+// tell tells a breaker what came of a call, sent at a reading of the clock.
+func (l *Limiter) tell(ctx context.Context, b *breaker, came outcome, sent time.Duration) {
 	switch came {
 	case answered:
 		b.answered()
+	case abandoned:
+		b.abandoned(sent, l.clock.Now(), l.options.Timeout/4, l.options.Cooldown)
 	case noAnswer:
 		b.failed(l.clock.Now(), l.options.Cooldown)
 		if c, ok := l.client.(*redis.ClusterClient); ok {
@@ -386,7 +410,7 @@ func (l *Limiter) guard(key string) int {
 
 // change runs a command that makes room for a key.
 func (l *Limiter) change(ctx context.Context, key string, c *command) error {
-	if err := ctx.Err(); err != nil {
+	if err := callersErr(ctx); err != nil {
 		return err
 	}
 	b, now := l.breaker(key), l.clock.Now()
@@ -402,33 +426,41 @@ func (l *Limiter) change(ctx context.Context, key string, c *command) error {
 		l.refusals.forget(key, l.clock.Now())
 	}
 	l.lines.wake(key)
-	came, err := l.judge(ctx, now, err)
-	l.tell(ctx, b, came)
+	came, err := l.judge(ctx, err)
+	l.tell(ctx, b, came, now)
 	return err
 }
 
 // remember notes what the server refused.
 func (l *Limiter) remember(key string, q question, sent time.Duration, a answer, d ratelimit.Decision) {
-	if l.refusals == nil || q.paced || q.ahead > 0 || !possible(q.n, l.most) {
+	if l.refusals == nil || q.ahead > 0 || !possible(q.n, l.most) || len(key) > maxKept {
 		return
+	}
+	n := q.n
+	if q.paced {
+		n = math.MaxInt // it refuses those only who are behind others
 	}
 	// The server decided after the call was sent, so until this reading it
 	// refuses, too. A Never is a wait that is too long to tell.
 	until := sent + min(d.RetryAfter, span.MaxWindow)
-	l.refusals.add(&refusal{key: key, n: q.n, until: until, sent: sent, answer: a})
+	l.refusals.add(&refusal{key: key, n: n, until: until, sent: sent, answer: a})
 }
 
 // recall answers a question from what the server has refused before.
 func (l *Limiter) recall(key string, q question) (ratelimit.Decision, bool) {
-	if l.refusals == nil || q.paced || q.ahead > 0 || !possible(q.n, l.most) {
+	if l.refusals == nil || q.paced && q.ahead == 0 || !possible(q.n, l.most) || len(key) > maxKept {
 		return ratelimit.Decision{}, false
 	}
+	n := q.n
+	if q.ahead > 0 {
+		n = math.MaxInt // whoever is behind others is refused
+	}
 	now := l.clock.Now()
-	f := l.refusals.find(key, q.n, now)
+	f := l.refusals.find(key, n, now)
 	if coarse, late := l.clock.(*clock.Coarse); late && f != nil {
 		// Nobody is refused for the clock's lateness.
 		now = coarse.Refresh()
-		f = l.refusals.find(key, q.n, now)
+		f = l.refusals.find(key, n, now)
 	}
 	if f == nil {
 		return ratelimit.Decision{}, false

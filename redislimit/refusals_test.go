@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -272,5 +273,65 @@ func TestRefusalEndsInTime(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// While somebody waits for a key, the others are refused without asking, in the
+// server's words.
+func TestRefusalBehindOthersIsRemembered(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			var all sync.WaitGroup
+			defer all.Wait()
+			defer cancel()
+			fake, client, ls := onFakeTime(t, k, 10, time.Second, Options{}, Options{Refusals: NoRefusals})
+			for i, l := range ls {
+				key := []string{"key", "another"}[i]
+				take(t, l, key, 6)
+				take(t, l, key, 2)
+				take(t, l, key, 2)
+				all.Go(func() { l.WaitN(ctx, key, 3) })
+				if err := fake.BlockUntil(ctx, i+1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 5 {
+				for n := 1; n <= 10; n += 3 {
+					for _, ask := range []func(*Limiter, context.Context, string, int) (ratelimit.Decision, error){(*Limiter).Take, (*Limiter).Peek} {
+						var got ratelimit.Decision
+						if trips := client.tripsOf(func() { got, _ = ask(ls[0], ctx, "key", n) }); trips != 0 {
+							t.Errorf("%d round trips", trips)
+						}
+						want, err := ask(ls[1], ctx, "another", n)
+						if k.name == "slidinglog" && got.RetryAfter <= want.RetryAfter {
+							want.RetryAfter, want.ResetAfter = got.RetryAfter, got.ResetAfter // lower bounds
+						}
+						if err != nil || got != want {
+							t.Fatalf("%d, at %v: %+v\n\tand of the server %+v, %v", n, fake.Now(), got, want, err)
+						}
+					}
+				}
+				fake.Advance(17 * time.Millisecond)
+			}
+		})
+	}
+}
+
+// What has one wait whose events leave one by one refuses nobody else.
+func TestPacedRefusalIsNotRemembered(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	fake, _, ls := onFakeTime(t, kinds[1], 10, time.Second, Options{})
+	l := ls[0]
+	take(t, l, "key", 1)
+	done := make(chan error)
+	go func() { done <- l.Wait(ctx, "key") }()
+	if err := fake.BlockUntil(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-done
+	if d := take(t, l, "key", 9); !d.Allowed {
+		t.Errorf("after one gave up %+v", d)
 	}
 }

@@ -142,8 +142,8 @@ func (c *command) whole(ctx context.Context) *command {
 // error how it went. If it returns an error there was no answer in time, and the
 // commands must not be touched any more.
 func (l *Limiter) send(ctx context.Context, commands []*command) error {
-	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
-	defer cancel()
+	ctx, stop := l.timeouts.within(ctx)
+	defer stop()
 	if err := l.sendOnce(ctx, commands); err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func bounded(client redis.UniversalClient) bool {
 // what a Cluster places them by; it is the same for all of them, and not empty.
 func (l *Limiter) keys(args []any, key string) []any {
 	for _, limit := range l.limits {
-		args = append(args, "{"+l.options.Prefix+":"+key+"}"+limit.id())
+		args = append(args, "{"+l.options.Prefix+":"+key+"}"+l.space+limit.id())
 	}
 	return args
 }

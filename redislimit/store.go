@@ -21,8 +21,8 @@ import (
 // its error if a limit is not in the range that the package's documentation
 // has.
 //
-// Each limit has the Options, with a Prefix to which its ID is added, so that
-// limits count apart even if they are equal. Servers whose Configs differ need
+// Each limit has the Options, and its ID in the keys, so that limits count apart
+// even if they are equal. Servers whose Configs differ need
 // a Prefix of their own, or what stands at the same place in both counts
 // together if it is equal.
 //
@@ -42,7 +42,7 @@ import (
 // when a process ends counts as used.
 func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (httplimit.Store, error) {
 	return func(s httplimit.Spec) (httplimit.Store, error) {
-		id := ":" + escapeID.Replace(s.ID)
+		space := "/" + escape.Replace(s.ID) + "/"
 		if s.Burst != 0 && s.Strategy != httplimit.TokenBucket && s.Strategy != httplimit.LeakyBucket {
 			return nil, fmt.Errorf("redislimit: a %v has no Burst, which is %d", s.Strategy, s.Burst)
 		}
@@ -50,15 +50,15 @@ func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (
 		var err error
 		switch s.Strategy {
 		case httplimit.TokenBucket:
-			l, err = newWithin(tokenbucket.Config{Limit: s.Count, Window: s.Window, Burst: s.Burst}, client, options, id)
+			l, err = newIn(space, tokenbucket.Config{Limit: s.Count, Window: s.Window, Burst: s.Burst}, client, options)
 		case httplimit.LeakyBucket:
-			l, err = newWithin(leakybucket.Config{Limit: s.Count, Window: s.Window, Capacity: s.Burst}, client, options, id)
+			l, err = newIn(space, leakybucket.Config{Limit: s.Count, Window: s.Window, Capacity: s.Burst}, client, options)
 		case httplimit.FixedWindow:
-			l, err = newWithin(fixedwindow.Config{Limit: s.Count, Window: s.Window}, client, options, id)
+			l, err = newIn(space, fixedwindow.Config{Limit: s.Count, Window: s.Window}, client, options)
 		case httplimit.SlidingWindow:
-			l, err = newWithin(slidingwindow.Config{Limit: s.Count, Window: s.Window}, client, options, id)
+			l, err = newIn(space, slidingwindow.Config{Limit: s.Count, Window: s.Window}, client, options)
 		case httplimit.SlidingLog:
-			l, err = newWithin(slidinglog.Config{Limit: s.Count, Window: s.Window}, client, options, id)
+			l, err = newIn(space, slidinglog.Config{Limit: s.Count, Window: s.Window}, client, options)
 		default:
 			err = fmt.Errorf("redislimit: there is no Strategy %d", int(s.Strategy))
 		}
@@ -69,14 +69,12 @@ func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (
 	}
 }
 
-// A Cluster places a key by what is between its first braces, so there may be
-// none in an ID, which can have a route's pattern in it, nor in a key, or all
-// clients of "/users/{id}" were in one slot. An ID has no colon either: there it
-// ends and the key begins.
-var (
-	escapeKey = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")
-	escapeID  = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D", ":", "%3A")
-)
+// escape takes the braces out of an ID, which can have a route's pattern in it,
+// and out of keys. A Cluster places a key by what is between its first braces, so
+// all clients of "/users/{id}" would be in one slot. And no limiter that New made
+// has such a key on the server as a limit of a Store, with the same Prefix: there
+// the ID is behind the only brace that closes.
+var escape = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")
 
 // store is a Limiter whose keys have no braces.
 type store struct {
@@ -84,17 +82,17 @@ type store struct {
 }
 
 func (s store) Take(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
-	return s.limiter.Take(ctx, escapeKey.Replace(key), n)
+	return s.limiter.Take(ctx, escape.Replace(key), n)
 }
 
 func (s store) Peek(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
-	return s.limiter.Peek(ctx, escapeKey.Replace(key), n)
+	return s.limiter.Peek(ctx, escape.Replace(key), n)
 }
 
 func (s store) Refund(ctx context.Context, key string, d ratelimit.Decision) error {
-	return s.limiter.Refund(ctx, escapeKey.Replace(key), d)
+	return s.limiter.Refund(ctx, escape.Replace(key), d)
 }
 
 func (s store) Reset(ctx context.Context, key string) error {
-	return s.limiter.Reset(ctx, escapeKey.Replace(key))
+	return s.limiter.Reset(ctx, escape.Replace(key))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/ratekeep/ratelimit/httplimit"
+	"github.com/ratekeep/ratelimit/tokenbucket"
 )
 
 // machine is a server of those that share a Config.
@@ -117,8 +118,8 @@ func TestStoreIsSharedByMachines(t *testing.T) {
 	}
 }
 
-// Limits that are equal count apart if they stand in different places, and a
-// Cluster places each client by itself.
+// Limits that are equal count apart if they stand in different places. A Cluster
+// places each client by itself, and all limits of a client together.
 func TestStoreKeysAreApart(t *testing.T) {
 	ctx := context.Background()
 	client := newServer(t).client(t)
@@ -143,6 +144,21 @@ func TestStoreKeysAreApart(t *testing.T) {
 			}
 		}
 	}
+	// A limiter of the same Prefix has other keys, whatever they are called.
+	l, err := New(tokenbucket.Config{Limit: 2, Window: time.Hour}, client, Options{Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		for _, key := range []string{"alice}/" + id + "/", ":" + id + ":alice", "/" + id + "/alice", "alice/" + id + "/", id + ":alice"} {
+			if d := take(t, l, key, 2); !d.Allowed {
+				t.Errorf("Take of %q outside the Store = %+v", key, d)
+			}
+			if err := l.Reset(ctx, key); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	keys, err := client.Keys(ctx, "*").Result()
 	if err != nil || len(keys) != len(ids)*len(users) {
 		t.Fatalf("%d keys, %v; want %d", len(keys), err, len(ids)*len(users))
@@ -156,8 +172,8 @@ func TestStoreKeysAreApart(t *testing.T) {
 			t.Errorf("key %q", key)
 		}
 	}
-	if slices.Sort(tags); len(slices.Compact(tags)) != len(keys) {
-		t.Errorf("clients share a slot: %q", keys)
+	if slices.Sort(tags); len(slices.Compact(tags)) != len(users) {
+		t.Errorf("%d clients have %q", len(users), keys)
 	}
 
 	// What is given back and reset is the same key.
