@@ -52,20 +52,22 @@ func (o options) measureRedis(stdout, stderr io.Writer) error {
 	}
 	defer done()
 
-	const rounds = 7
-	slice := o.plan.budget / 150
+	// Many short slices, as the machine has moods that last.
+	const rounds = 49
+	slice := o.plan.budget / 1050
 	samples := make(map[int][]redisSamples)
 	bar := newProgress(stderr, "measuring "+o.redis, rounds*len(redisCallers)*len(calls))
 	step := 0
-	for range rounds {
+	for round := range rounds {
 		for _, callers := range redisCallers {
 			if samples[callers] == nil {
 				samples[callers] = make([]redisSamples, len(calls))
 			}
-			for i, c := range calls {
-				if err := samples[callers][i].add(ctx, c, callers, slice); err != nil {
+			for i := range calls {
+				i = (i + round) % len(calls)
+				if err := samples[callers][i].add(ctx, calls[i], callers, slice); err != nil {
 					bar.clear()
-					return fmt.Errorf("%s: %w", c.name, err)
+					return fmt.Errorf("%s: %w", calls[i].name, err)
 				}
 				step++
 				bar.set(step)
