@@ -53,7 +53,7 @@ func needServer(t testing.TB) {
 type server struct {
 	port int
 	dir  string
-	args []string
+	args []string // of which the first may be a file
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 }
@@ -103,7 +103,7 @@ func (s *server) addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 // start starts the process, and returns once it answers.
 func (s *server) start(t testing.TB) {
 	t.Helper()
-	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--daemonize", "no"}, s.args...)
+	args := slices.Concat(s.args, []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--daemonize", "no"})
 	s.cmd = exec.Command(serverBinary(), args...)
 	out, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
