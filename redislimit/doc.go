@@ -56,7 +56,8 @@
 // made it; elsewhere it is seen when the refusals that are remembered there end, so
 // as late as the RetryAfter that was told before. The same holds for FLUSHALL. With
 // [NoRefusals] every call asks. For more events than were refused, the RetryAfter of
-// a sliding log, or of an All, is then a lower bound.
+// a sliding log, or of an All, is then a lower bound; so is a log's Remaining. Of a
+// key longer than 1024 bytes nothing is remembered.
 //
 // # Leases
 //
@@ -64,16 +65,20 @@
 // out without a call. They count when they are taken. So in any interval as many
 // more are admitted than the bound as are held at its beginning: at most k for each
 // process. A lease lapses after LeaseFor, and its rest counts as used unless Close
-// gives it back. A handed out Decision is as of when the lease was taken.
+// gives it back. A handed out Decision is as of when the lease was taken. A Reset
+// ends the lease of its own Limiter only. There are no leases of keys longer than
+// 1024 bytes.
 //
 // # When the server is away
 //
-// Every call ends within [Options].Timeout. A call that went without an answer may
-// have been counted or not. It is not sent again, whatever the client's MaxRetries
-// is, so that nothing is counted twice; what is lost is at most that call's events.
-// After three such calls in a row the server is left alone for a Cooldown, and then
-// tried by one call at a time until one is answered. In a Cluster that is done for
-// each of 64 ranges of slots.
+// Every call ends within [Options].Timeout, all that it does included; those that
+// begin within an eighth of it may end together. A call that went without an answer
+// may have been counted or not. It is not sent again, whatever the client's
+// MaxRetries is, so that nothing is counted twice; what is lost is at most that
+// call's events. After three such calls in a row the server is left alone for a
+// Cooldown, and then tried by one call at a time until one is answered. A call whose
+// context ends before is one of the three if nobody has had an answer for a quarter
+// of the Timeout. In a Cluster that is done for each of 64 ranges of slots.
 //
 // What callers get meanwhile is [Options].WhenDown. The limits of Fallback begin
 // fresh and know nothing of what the server admitted, nor it of what they do. They
@@ -89,8 +94,8 @@
 //
 // # Cost
 //
-// A decision takes one round trip, half as long again as that of a PING on
-// loopback; a refusal that is remembered takes a tenth of a microsecond. Where many
+// A decision takes one round trip, on loopback one and a half to two times as long as
+// that of a PING; a refusal that is remembered takes a tenth of a microsecond. Where many
 // callers ask at once, hand New the client's AutoPipeline: it sends their calls
 // together. A client without ContextTimeoutEnabled heeds no deadline, so each call
 // is made by a goroutine of its own, which may outlive it; otherwise no goroutine is

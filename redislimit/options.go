@@ -14,9 +14,9 @@ type Options struct {
 	// "ratelimit". It must contain no braces and no colon.
 	Prefix string
 
-	// Timeout bounds every call to the server: 1 ms to a minute. 0 means
-	// 250 ms. A call that times out may have been decided by the server or
-	// not; it is not sent again.
+	// Timeout bounds every call: 1 ms to a minute. 0 means 250 ms. It may come
+	// up to an eighth early. A call that times out may have been decided by the
+	// server or not; it is not sent again.
 	Timeout time.Duration
 
 	// WhenDown is what a decision is that the server does not make.
