@@ -52,7 +52,7 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 			continue
 		}
 		guard := l.guard(r.Key)
-		b, let := &l.breakers[guard], &lets[guard]
+		b, let := &l.health.breakers[guard], &lets[guard]
 		if !let.told {
 			let.told, let.all = true, b.lets(sent, l.options.Cooldown)
 		}
@@ -76,8 +76,8 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 		guard := l.guard(key)
 		outcomes[guard] = max(outcomes[guard], came)
 	}
-	for guard := range l.breakers {
-		l.tell(ctx, &l.breakers[guard], outcomes[guard], sent)
+	for guard := range l.health.breakers {
+		l.tell(ctx, &l.health.breakers[guard], outcomes[guard], sent)
 	}
 	for j, i := range asked {
 		note(i, questions[j], heard[j], errs[j])

@@ -16,9 +16,9 @@ type breaker struct {
 	failures atomic.Int64 // in a row
 	openFor  atomic.Int64 // until this reading; 0 if closed
 
-	// The reading at which the first call was sent since the latest answer whose
-	// caller did not wait for one; 0 if there is none.
-	silent atomic.Int64
+	// The readings at which, since the latest answer, the first and the last caller
+	// gave up; 0 if none did.
+	silent, gaveUp atomic.Int64
 }
 
 // lets reports whether a call may be made at now.
@@ -48,13 +48,21 @@ func (b *breaker) failed(now, cooldown time.Duration) {
 	}
 }
 
-// abandoned is told of a call whose caller did not wait for the answer. It is
-// failed if nobody else had one for so long either.
-func (b *breaker) abandoned(sent, now, long, cooldown time.Duration) {
-	b.silent.CompareAndSwap(0, max(int64(sent), 1))
-	if since := b.silent.Load(); since != 0 && int64(now)-since >= int64(long) {
-		b.failed(now, cooldown)
+// abandoned is told of a call whose caller gave up at now. It has failed if callers
+// have been giving up for so long, one after the other, and nobody had an answer.
+func (b *breaker) abandoned(sent, now, long, cooldown time.Duration) (failed bool) {
+	at := max(int64(now), 1)
+	last := b.gaveUp.Swap(at)
+	since := b.silent.Load()
+	if since == 0 || int64(sent)-last >= int64(long) {
+		b.silent.Store(at)
+		return false
 	}
+	if at-since < int64(long) {
+		return false
+	}
+	b.failed(now, cooldown)
+	return true
 }
 
 // left is how long no call is let through.

@@ -2,7 +2,7 @@
 // together: the state of each key is on a Redis or Valkey server that they share,
 // and every decision is made there.
 //
-//	client := redis.NewClient(&redis.Options{Addr: "redis:6379", ContextTimeoutEnabled: true})
+//	client := redis.NewClient(&redis.Options{Addr: "redis:6379", ContextTimeoutEnabled: true, DialerRetries: 1})
 //	limiter, err := redislimit.New(tokenbucket.Config{Limit: 100, Window: time.Minute, Burst: 20}, client, redislimit.Options{})
 //	if err != nil {
 //		return err
@@ -51,8 +51,8 @@
 // What the server refused until t is refused until t in this process too, for the
 // same number of events or more, without asking; [Options].Refusals bounds how many
 // keys are remembered. Nobody is refused for longer than the server said: t counts
-// from before it was asked, by this process's clock, which must not be ahead of the
-// server's rate. What a Refund or a Reset frees is seen at once by the Limiter that
+// from before it was asked, by this process's clock, which must not run faster than
+// the server's. What a Refund or a Reset frees is seen at once by the Limiter that
 // made it; elsewhere it is seen when the refusals that are remembered there end, so
 // as late as the RetryAfter that was told before. The same holds for FLUSHALL. With
 // [NoRefusals] every call asks. For more events than were refused, the RetryAfter of
@@ -64,10 +64,12 @@
 // With [Options].Lease k, a process takes k events of a key at once and hands them
 // out without a call. They count when they are taken. So in any interval as many
 // more are admitted than the bound as are held at its beginning: at most k for each
-// process. A lease lapses after LeaseFor, and its rest counts as used unless Close
-// gives it back. A handed out Decision is as of when the lease was taken. A Reset
-// ends the lease of its own Limiter only. There are no leases of keys longer than
-// 1024 bytes.
+// Limiter. A lease lapses after LeaseFor, and its rest counts as used unless Close
+// gives it back. A handed out Decision is as of when the lease was taken; RetryAfter
+// is a lower bound, as what is held may lapse before. A Reset ends the lease of its
+// own Limiter only. While a lease is taken, others who want more of it wait, so a key
+// is handed out at most k for each round trip. There are no leases of keys longer
+// than 1024 bytes.
 //
 // # When the server is away
 //
@@ -75,16 +77,25 @@
 // begin within an eighth of it may end together. A call that went without an answer
 // may have been counted or not. It is not sent again, whatever the client's
 // MaxRetries is, so that nothing is counted twice; what is lost is at most that
-// call's events. After three such calls in a row the server is left alone for a
-// Cooldown, and then tried by one call at a time until one is answered. A call whose
-// context ends before is one of the three if nobody has had an answer for a quarter
-// of the Timeout. In a Cluster that is done for each of 64 ranges of slots.
+// call's events, or lease. After three such calls in a row the server is left alone
+// for a Cooldown, and then tried by one call at a time until one is answered. Calls
+// whose contexts end before the Timeout count too, once callers have been giving up
+// for a quarter of it, one after the other, and nobody had an answer. In a Cluster
+// that is done for each of 64 ranges of slots.
 //
-// What callers get meanwhile is [Options].WhenDown. The limits of Fallback begin
-// fresh and know nothing of what the server admitted, nor it of what they do. They
-// are a Share of the whole, rounded down so that all together keep the rate, but
-// never below a burst of 1. A Decision that the server did not make has an At of
-// the Config's Clock, below 18 years; Refund knows it by that.
+// What callers get meanwhile is [Options].WhenDown, unless their context is done,
+// whose error they get then. The limits of Fallback begin fresh and know nothing of
+// what the server admitted, nor it of what they do. They are a Share of the whole,
+// rounded down so that all together keep the rate, but never below a burst of 1.
+//
+// A Decision that the server did not make has an At of the Config's Clock, below 18
+// years; Refund knows it by that. With Refuse its RetryAfter is when the server is
+// asked again, or a Cooldown if it has not been left alone yet; so it is with
+// Fallback for more events than the share ever admits. With Admit nothing is
+// known of what remains: it is the Limit less n.
+//
+// The client's own dialing may outlast the Timeout, and then why it failed is not
+// told: set DialerRetries to 1, as it retries with pauses.
 //
 // # Waiting
 //
@@ -97,9 +108,9 @@
 // A decision takes one round trip, on loopback one and a half to two times as long as
 // that of a PING; a refusal that is remembered takes a tenth of a microsecond. Where many
 // callers ask at once, hand New the client's AutoPipeline: it sends their calls
-// together. A client without ContextTimeoutEnabled heeds no deadline, so each call
-// is made by a goroutine of its own, which may outlive it; otherwise no goroutine is
-// started.
+// together. A client without ContextTimeoutEnabled heeds no deadline, nor may an
+// AutoPipeline, so each call is made by a goroutine of its own, which may outlive it;
+// otherwise no goroutine is started.
 //
 // Of a sliding log the server keeps some 13 bytes for each admission; a Refund takes
 // it time linear in the admissions since.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,9 +15,6 @@ import (
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/fixedwindow"
-	"github.com/ratekeep/ratelimit/leakybucket"
-	"github.com/ratekeep/ratelimit/slidinglog"
-	"github.com/ratekeep/ratelimit/slidingwindow"
 	"github.com/ratekeep/ratelimit/tokenbucket"
 )
 
@@ -293,20 +289,20 @@ func TestBlockedConnection(t *testing.T) {
 				for range failuresToOpen {
 					begun := time.Now()
 					d, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
-					if d.Allowed || !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
+					if d.Allowed || !errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || d.RetryAfter != cooldown {
 						t.Fatalf("Take = %+v, %v", d, err)
 					}
 					if took := time.Since(begun); took < timeout/2 {
 						t.Errorf("it took %v, the time-out being %v", took, timeout)
 					}
 				}
-				before := l.breakers[0].failures.Load()
+				before := l.health.breakers[0].failures.Load()
 				for range 1000 {
 					if d, err := l.Take(ctx, "key", 1); d.Allowed || !errors.Is(err, ErrUnavailable) || d.RetryAfter != cooldown {
 						t.Fatalf("Take = %+v, %v", d, err)
 					}
 				}
-				if after := l.breakers[0].failures.Load(); after != before {
+				if after := l.health.breakers[0].failures.Load(); after != before {
 					t.Errorf("the server was asked %d times more", after-before)
 				}
 				fake.Advance(cooldown)
@@ -315,7 +311,7 @@ func TestBlockedConnection(t *testing.T) {
 					all.Go(func() { l.Take(ctx, "key", 1) })
 				}
 				all.Wait()
-				if after := l.breakers[0].failures.Load(); after != before+1 {
+				if after := l.health.breakers[0].failures.Load(); after != before+1 {
 					t.Errorf("after the cool-down the server was asked %d times more, want 1", after-before)
 				}
 
@@ -324,8 +320,8 @@ func TestBlockedConnection(t *testing.T) {
 					fake.Advance(cooldown)
 					return allowed(l)
 				})
-				if l.breakers[0].openFor.Load() != 0 || l.Err() != nil {
-					t.Errorf("the breaker is open for %v, Err is %v", l.breakers[0].left(fake.Now()), l.Err())
+				if l.health.breakers[0].openFor.Load() != 0 || l.Err() != nil {
+					t.Errorf("the breaker is open for %v, Err is %v", l.health.breakers[0].left(fake.Now()), l.Err())
 				}
 			})
 		}
@@ -349,7 +345,7 @@ func TestBatchFailsOnce(t *testing.T) {
 			}
 			eventually(t, "the server decides", func() bool { return allowed(l) })
 			p.set(true, false, false)
-			b := &l.breakers[0]
+			b := &l.health.breakers[0]
 			for i := range failuresToOpen {
 				if open := b.openFor.Load() != 0; open {
 					t.Fatalf("after %d calls without an answer the server is left alone", i)
@@ -424,11 +420,6 @@ func allowed(l *Limiter) bool {
 	return ok && err == nil
 }
 
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF)
-}
-
 // A caller that gives up is told so, and is no reason to leave the server alone.
 func TestCallerGivesUp(t *testing.T) {
 	p := newProxy(t, newServer(t).addr())
@@ -448,7 +439,7 @@ func TestCallerGivesUp(t *testing.T) {
 			t.Errorf("Take = %+v, %v", d, err)
 		}
 	}
-	if l.breakers[0].openFor.Load() != 0 {
+	if l.health.breakers[0].openFor.Load() != 0 {
 		t.Error("the breaker is open")
 	}
 }
@@ -456,40 +447,41 @@ func TestCallerGivesUp(t *testing.T) {
 // Callers who never wait for long find out together that the server is away, if
 // nobody has had an answer in the meantime.
 func TestImpatientCallers(t *testing.T) {
-	const patience, cooldown = 10, 1000
+	const long, cooldown = 10, 1000
 	var b breaker
-	b.abandoned(100, 101, patience, cooldown)
-	b.abandoned(101, 109, patience, cooldown)
-	b.abandoned(104, 109, patience, cooldown)
-	b.abandoned(105, 109, patience, cooldown)
-	if !b.lets(109, cooldown) {
-		t.Fatal("it is open after 9")
+	abandon := func(sent, now time.Duration, want bool) {
+		t.Helper()
+		if got := b.abandoned(sent, now, long, cooldown); got != want {
+			t.Fatalf("a call from %d to %d has failed: %v", sent, now, got)
+		}
 	}
-	b.abandoned(105, 110, patience, cooldown)
-	b.abandoned(105, 110, patience, cooldown)
+	abandon(99, 100, false)
+	for range 2 * failuresToOpen {
+		abandon(101, 109, false)
+	}
+	abandon(105, 110, true)
+	abandon(105, 110, true)
 	b.answered()
-	for range 10 {
-		b.abandoned(111, 120, patience, cooldown)
+	for range 2 * failuresToOpen {
+		abandon(90, 120, false) // nobody knows of a time before the answer
 	}
-	if !b.lets(120, cooldown) {
-		t.Fatal("it is open 9 after an answer")
-	}
+	abandon(111, 129, false)
 	for range failuresToOpen {
-		if !b.lets(121, cooldown) {
+		if !b.lets(130, cooldown) {
 			t.Fatal("it is open too early")
 		}
-		b.abandoned(120, 121, patience, cooldown)
+		abandon(121, 130, true)
 	}
-	if b.lets(122, cooldown) {
+	if b.lets(131, cooldown) {
 		t.Fatal("it is not open")
 	}
-	if !b.lets(121+cooldown, cooldown) {
+	if !b.lets(130+cooldown, cooldown) {
 		t.Fatal("it stays open")
 	}
 	b.answered()
-	b.abandoned(121+cooldown, 122+cooldown, patience, cooldown)
-	if !b.lets(122+cooldown, cooldown) {
-		t.Fatal("it is open after an answer")
+	// When nobody asks, nobody goes without an answer.
+	for i := range time.Duration(2 * failuresToOpen) {
+		abandon(2000+20*i, 2001+20*i, false)
 	}
 
 	p := newProxy(t, newServer(t).addr())
@@ -508,15 +500,19 @@ func TestImpatientCallers(t *testing.T) {
 		_, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
 		return err
 	}
-	for i := range 2 * failuresToOpen {
-		if i == failuresToOpen {
-			fake.Advance(l.options.Timeout)
+	for i := range 2 + failuresToOpen {
+		if l.Err() != nil {
+			break
 		}
 		if err := giveUp(); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
 			t.Fatalf("call %d: %v", i, err)
 		}
+		fake.Advance(l.options.Timeout / 8)
 	}
-	if err := giveUp(); !errors.Is(err, ErrUnavailable) {
+	for range failuresToOpen - 1 {
+		giveUp()
+	}
+	if err := giveUp(); !errors.Is(err, ErrUnavailable) || l.Err() == nil {
 		t.Errorf("after a quarter of the time-out without an answer: %v", err)
 	}
 }
@@ -529,7 +525,7 @@ func TestBatchTriesAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range failuresToOpen {
-		l.breakers[0].failed(0, time.Second)
+		l.health.breakers[0].failed(0, time.Second)
 	}
 	requests := []Request{{"a", 1}, {"b", 1}, {"c", 1}, {"a", 1}}
 	if _, err := l.Batch(context.Background(), requests); !errors.Is(err, ErrUnavailable) {
@@ -565,93 +561,5 @@ func TestServerInError(t *testing.T) {
 	}
 	if !take(t, l, "another", 1).Allowed {
 		t.Error("other keys are refused")
-	}
-}
-
-// However many keys come while the server is away, the fallback keeps a bounded
-// number, and refuses the others.
-func TestFallbackIsBounded(t *testing.T) {
-	fake := clock.NewFake()
-	f, err := newFallback([]any{tokenbucket.Config{Limit: 10, Window: time.Second}}, 10, fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := question{n: 1, take: true}
-	for i := range maxFallbackKeys {
-		if d := f.decide(string(rune(i))+string(rune(i>>8)), q, 0); i < 1000 && !d.Allowed {
-			t.Fatalf("key %d: %+v", i, d)
-		}
-	}
-	for i := 0; len(f.keys) < maxFallbackKeys; i++ {
-		f.decide(time.Duration(i).String(), q, 0)
-	}
-	if d := f.decide("one too many", q, 0); d.Allowed || d.RetryAfter == 0 {
-		t.Errorf("without room %+v", d)
-	}
-	fake.Advance(time.Hour)
-	if d := f.decide("one too many", q, fake.Now()); !d.Allowed {
-		t.Errorf("where the others are as good as new %+v", d)
-	}
-	if len(f.keys) != 1 {
-		t.Errorf("%d keys are kept", len(f.keys))
-	}
-}
-
-// The fallback of each kind admits its share at once, and a refund gives back.
-func TestFallbackAdmitsItsShare(t *testing.T) {
-	const limit, share, window = 100, 20, time.Hour
-	both := []any{tokenbucket.Config{Limit: limit, Window: window}, slidinglog.Config{Limit: 3 * share, Window: window}}
-	for i, configs := range [][]any{
-		{tokenbucket.Config{Limit: limit, Window: window}},
-		{leakybucket.Config{Limit: limit, Window: window}},
-		{fixedwindow.Config{Limit: limit, Window: window}},
-		{slidingwindow.Config{Limit: limit, Window: window}},
-		{slidinglog.Config{Limit: limit, Window: window}},
-		both,
-	} {
-		want := limit / share
-		if len(configs) > 1 {
-			want = 3
-		}
-		f, err := newFallback(configs, share, clock.NewFake())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			var taken []ratelimit.Decision
-			for {
-				d := f.decide("key", question{n: 1, take: true}, 0)
-				if !d.Allowed {
-					break
-				}
-				taken = append(taken, d)
-			}
-			if len(taken) != want {
-				t.Errorf("%d: %d are admitted, want %d", i, len(taken), want)
-			}
-			if d := f.decide("key", question{n: 0}, 0); !d.Allowed || d.Remaining != 0 {
-				t.Errorf("%d: Peek(0) = %+v", i, d)
-			}
-			for _, d := range taken {
-				f.refund("key", d)
-			}
-		}
-		f.decide("key", question{n: want, take: true}, 0)
-		f.reset("key")
-		if !f.decide("key", question{n: want, take: true}, 0).Allowed {
-			t.Errorf("%d: after a reset %d are refused", i, want)
-		}
-	}
-}
-
-// All shares together are no more than the whole.
-func TestShares(t *testing.T) {
-	for _, limit := range []int{1, 2, 3, 7, 10, 99, 100, 1000} {
-		for _, share := range []int{1, 2, 3, 7, 10, 99, 100, 1000} {
-			n, w := part(limit, time.Second, share)
-			if float64(n*share)/w.Seconds() > float64(limit) || n < 1 {
-				t.Errorf("%d of %d per second, each a part of %d per %v", share, limit, n, w)
-			}
-		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func Example() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true, DialerRetries: 1})
 	defer client.Close()
 	limiter, err := redislimit.New(tokenbucket.Config{Limit: 100, Window: time.Minute, Burst: 20}, client, redislimit.Options{})
 	if err != nil {
@@ -35,7 +35,7 @@ func Example() {
 // Ten a second and a hundred an hour, in one round trip, and neither is charged
 // where the other refuses.
 func ExampleAll() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true, DialerRetries: 1})
 	defer client.Close()
 	second, err := redislimit.New(tokenbucket.Config{Limit: 10, Window: time.Second}, client, redislimit.Options{})
 	if err != nil {
@@ -57,7 +57,7 @@ func ExampleAll() {
 // All servers that run this count together. Without the Store each counts for
 // itself, in its memory.
 func ExampleStore() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true, DialerRetries: 1})
 	defer client.Close()
 	limits, err := httplimit.New(httplimit.Config{
 		Defaults: []httplimit.Limit{{Rate: "100 per minute"}},
@@ -71,7 +71,7 @@ func ExampleStore() {
 
 // While the server is away each of eight processes admits an eighth.
 func ExampleOptions_fallback() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true, DialerRetries: 1})
 	defer client.Close()
 	limiter, err := redislimit.New(tokenbucket.Config{Limit: 800, Window: time.Second}, client, redislimit.Options{
 		WhenDown: redislimit.Fallback,
@@ -89,7 +89,7 @@ func ExampleOptions_fallback() {
 // A key so hot that its round trips are too many: a hundred events are taken at
 // once, and each process may be that many ahead of the limit.
 func ExampleOptions_lease() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true, DialerRetries: 1})
 	defer client.Close()
 	limiter, err := redislimit.New(tokenbucket.Config{Limit: 100_000, Window: time.Second}, client, redislimit.Options{Lease: 100})
 	if err != nil {

@@ -30,18 +30,25 @@ const (
 func (l *Limiter) withoutServer(key string, q question, err error) (ratelimit.Decision, error) {
 	now := l.clock.Now()
 	d := ratelimit.Decision{N: q.n, At: now, Limit: l.most}
-	if q.n != 0 && !possible(q.n, l.most) {
-		d.RetryAfter = ratelimit.Never
+	soon := l.breaker(key).left(now)
+	if soon == 0 {
+		soon = l.options.Cooldown
 	}
 	switch {
+	case q.n != 0 && !possible(q.n, l.most):
+		d.RetryAfter = ratelimit.Never
 	case l.options.WhenDown == Refuse:
-		d.RetryAfter = max(d.RetryAfter, l.breaker(key).left(now), time.Microsecond)
-		return d, err
-	case d.RetryAfter > 0:
+		d.RetryAfter = soon
 	case l.options.WhenDown == Admit:
 		d.Allowed = true
+		d.Remaining = l.most - q.n
 	default:
-		d = l.fallback.decide(key, q, now)
+		if d = l.fallback.decide(key, q, now); d.RetryAfter == ratelimit.Never {
+			d.RetryAfter = soon // the server may admit what the share does not
+		}
+	}
+	if l.options.WhenDown == Refuse {
+		return d, err
 	}
 	return d, nil
 }
@@ -49,11 +56,36 @@ func (l *Limiter) withoutServer(key string, q question, err error) (ratelimit.De
 // fallback is a limiter in this process for each key, with its share.
 type fallback struct {
 	configs []func() (refundLimiter, error) // makes the limiters of a key
+	paces   []bool                          // of each, whether it spaces those who wait
 	most    int
 
 	mu      sync.Mutex
-	keys    map[string][]refundLimiter
+	clock   frozen // theirs
+	keys    map[name][]refundLimiter
 	sweepAt time.Duration // not before this reading of the clock
+}
+
+// frozen is a clock that stands still while a decision is made, so that all the
+// limiters of a key, each asked more than once, make it at the same reading.
+type frozen struct {
+	clock.Clock
+	now time.Duration
+}
+
+func (c *frozen) Now() time.Duration { return c.now }
+
+// name is what a key is kept by: a long one by its digest.
+type name struct {
+	of     string
+	digest bool
+}
+
+func named(key string) name {
+	if len(key) > maxKept {
+		sum := sha256.Sum256([]byte(key))
+		return name{string(sum[:]), true}
+	}
+	return name{key, false}
 }
 
 type refundLimiter interface {
@@ -63,7 +95,7 @@ type refundLimiter interface {
 }
 
 func newFallback(configs []any, share int, c clock.Clock) (*fallback, error) {
-	f := &fallback{most: math.MaxInt, keys: make(map[string][]refundLimiter)}
+	f := &fallback{most: math.MaxInt, clock: frozen{Clock: c}, keys: make(map[name][]refundLimiter)}
 	for _, config := range configs {
 		var make func() (refundLimiter, error)
 		switch config := config.(type) {
@@ -71,26 +103,26 @@ func newFallback(configs []any, share int, c clock.Clock) (*fallback, error) {
 			if config.Burst == 0 {
 				config.Burst = config.Limit
 			}
-			config.Clock, config.Burst = c, max(config.Burst/share, 1)
+			config.Clock, config.Burst = &f.clock, max(config.Burst/share, 1)
 			config.Limit, config.Window = part(config.Limit, config.Window, share)
 			make = func() (refundLimiter, error) { return tokenbucket.New(config) }
 		case leakybucket.Config:
 			if config.Capacity == 0 {
 				config.Capacity = config.Limit
 			}
-			config.Clock, config.Capacity = c, max(config.Capacity/share, 1)
+			config.Clock, config.Capacity = &f.clock, max(config.Capacity/share, 1)
 			config.Limit, config.Window = part(config.Limit, config.Window, share)
 			make = func() (refundLimiter, error) { return leakybucket.New(config) }
 		case fixedwindow.Config:
-			config.Clock = c
+			config.Clock = &f.clock
 			config.Limit, config.Window = part(config.Limit, config.Window, share)
 			make = func() (refundLimiter, error) { return fixedwindow.New(config) }
 		case slidingwindow.Config:
-			config.Clock = c
+			config.Clock = &f.clock
 			config.Limit, config.Window = part(config.Limit, config.Window, share)
 			make = func() (refundLimiter, error) { return slidingwindow.New(config) }
 		case slidinglog.Config:
-			config.Clock = c
+			config.Clock = &f.clock
 			config.Limit, config.Window = part(config.Limit, config.Window, share)
 			make = func() (refundLimiter, error) { return slidinglog.New(config) }
 		}
@@ -98,7 +130,8 @@ func newFallback(configs []any, share int, c clock.Clock) (*fallback, error) {
 		if err != nil {
 			return nil, fmt.Errorf("redislimit: Share %d: %w", share, err)
 		}
-		f.configs = append(f.configs, make)
+		_, paces := config.(leakybucket.Config)
+		f.configs, f.paces = append(f.configs, make), append(f.paces, paces)
 		f.most = min(f.most, l.Peek(0).Limit)
 	}
 	return f, nil
@@ -117,28 +150,19 @@ func part(limit int, window time.Duration, share int) (int, time.Duration) {
 	return 1, window * windows
 }
 
-// named is what a key is kept by.
-func named(key string) string {
-	if len(key) > maxKept {
-		sum := sha256.Sum256([]byte(key))
-		return string(sum[:])
-	}
-	return key
-}
-
 // decide is the decision of a key's own limiters.
 func (f *fallback) decide(key string, q question, now time.Duration) ratelimit.Decision {
-	key = named(key)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	limiters := f.limiters(key, now)
+	f.clock.now = now
+	limiters := f.limiters(named(key), now)
 	if limiters == nil {
 		return ratelimit.Decision{N: q.n, At: now, Limit: f.most, RetryAfter: sweepEvery}
 	}
 	var worst ratelimit.Decision
 	for i, l := range limiters {
 		d := l.Peek(q.n)
-		if idle := l.Peek(0).ResetAfter; q.paced && d.Allowed && idle > 0 {
+		if idle := l.Peek(0).ResetAfter; q.paced && f.paces[i] && d.Allowed && idle > 0 {
 			d.Allowed, d.RetryAfter = false, idle
 		}
 		if i == 0 || d.RetryAfter > worst.RetryAfter || d.RetryAfter == worst.RetryAfter && d.Remaining < worst.Remaining {
@@ -158,7 +182,7 @@ func (f *fallback) decide(key string, q question, now time.Duration) ratelimit.D
 
 // limiters are those of a key; nil if there is no room for them. It requires
 // that mu is held.
-func (f *fallback) limiters(key string, now time.Duration) []refundLimiter {
+func (f *fallback) limiters(key name, now time.Duration) []refundLimiter {
 	if limiters, ok := f.keys[key]; ok {
 		return limiters
 	}
@@ -188,6 +212,7 @@ func (f *fallback) limiters(key string, now time.Duration) []refundLimiter {
 func (f *fallback) refund(key string, d ratelimit.Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.clock.now = f.clock.Clock.Now()
 	limiters := f.keys[named(key)]
 	if len(limiters) > 1 {
 		d.ResetAfter = 0 // it is that of one of them

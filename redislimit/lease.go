@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -46,6 +47,9 @@ func (l *Limiter) leased(ctx context.Context, key string, q question) (ratelimit
 		defer stop()
 		var err error
 		if m, err = l.leases.enter(ctx, key, now); err != nil {
+			if errors.Is(err, ErrUnavailable) {
+				l.health.failed(err, l.options.Logger, l.clock.Now(), l.options.Cooldown)
+			}
 			return ratelimit.Decision{N: q.n, Limit: l.most}, err
 		}
 		if m == nil {
@@ -106,16 +110,25 @@ func (s *leases) enter(ctx context.Context, key string, now time.Duration) (*lea
 		select {
 		case m.turn <- struct{}{}:
 		case <-ctx.Done():
-			if err := callersErr(ctx); err != nil {
-				return nil, err
-			}
-			return nil, fmt.Errorf("%w: another call for the key's lease was not answered in time", ErrUnavailable)
+			return nil, tooLate(ctx)
+		}
+		if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+			m.exit()
+			return nil, tooLate(ctx)
 		}
 		if !m.gone {
 			return m, nil
 		}
 		m.exit()
 	}
+}
+
+// tooLate is why a caller whose time is out did not get its turn.
+func tooLate(ctx context.Context) error {
+	if err := callersErr(ctx); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: others asked for the key's lease, and it was not this call's turn within the Timeout", ErrUnavailable)
 }
 
 // tryEnter is enter without waiting.

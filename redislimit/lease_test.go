@@ -2,12 +2,15 @@ package redislimit
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -156,7 +159,7 @@ func TestResetEndsTheLease(t *testing.T) {
 	l, plain := ls[0], ls[1]
 	take(t, l, "key", 1)
 	l.client = &observed{l.client, func(_ context.Context, cmd redis.Cmder) {
-		if cmd.Name() == "unlink" {
+		if cmd.(*command).script == reset {
 			short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 			defer cancel()
 			l.Take(short, "key", 1)
@@ -183,7 +186,7 @@ func TestLeaseEndsInTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
-	if d.Allowed || !errors.Is(err, ErrUnavailable) {
+	if d.Allowed || !errors.Is(err, ErrUnavailable) || l.Err() == nil {
 		t.Errorf("Take while another has the lease = %+v, %v", d, err)
 	}
 	if _, err := inTime(t, func() (d ratelimit.Decision, err error) { return d, l.Reset(ctx, "key") }); !errors.Is(err, ErrUnavailable) {
@@ -217,10 +220,139 @@ func TestLeaseEndsInTime(t *testing.T) {
 			t.Error("a call has no deadline")
 		}
 		ends = append(ends, end)
+		l.timeouts.latest.Store(nil) // as when an eighth of the time has passed
 	}}
 	if d := take(t, l, "key", 1); !d.Allowed || len(ends) != 2 || !ends[0].Equal(ends[1]) {
 		t.Errorf("%+v of calls that end at %v", d, ends)
 	}
+}
+
+// hiccup is a client of which one call is not answered. As the real one it does not
+// make calls whose time is out.
+type hiccup struct {
+	redis.UniversalClient
+	calls atomic.Int64
+}
+
+func (c *hiccup) Process(ctx context.Context, cmd redis.Cmder) error {
+	end, _ := ctx.Deadline()
+	if c.calls.Add(1) == 1 {
+		<-ctx.Done()
+	}
+	if !time.Now().Before(end) {
+		cmd.SetErr(context.DeadlineExceeded)
+		return context.DeadlineExceeded
+	}
+	return c.UniversalClient.Process(ctx, cmd)
+}
+
+// However many wait for a lease that is not taken in time, that is one call
+// without an answer.
+func TestLeaseFailsOnce(t *testing.T) {
+	for i := range 10 {
+		l, err := New(tokenbucket.Config{Limit: 1_000_000, Window: time.Hour}, &hiccup{UniversalClient: shared(t)},
+			Options{Prefix: fmt.Sprint(t.Name(), i), Timeout: 20 * time.Millisecond, Lease: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.bounded = true
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() { l.Take(context.Background(), "key", 1) })
+		}
+		all.Wait()
+		if b := &l.health.breakers[0]; b.failures.Load() > 1 || b.openFor.Load() != 0 {
+			t.Fatalf("one call without an answer counts as %d", b.failures.Load())
+		}
+	}
+}
+
+// A call for which a wait has left little time tells little of the server.
+func TestHurriedCallsAreNotFailures(t *testing.T) {
+	_, _, ls := onFakeTime(t, kinds[0], 100, time.Hour, Options{Lease: 10})
+	l := ls[0]
+	l.client = &hiccup{UniversalClient: l.client}
+	l.client.(*hiccup).calls.Store(1)
+	for range 2 * failuresToOpen {
+		out := timeout{begun: time.Now(), end: time.Now(), Context: context.Background()}
+		if _, err := l.leased(&timedContext{context.Background(), out.Context, out.end}, "key", takeOne); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		hurried := &timedContext{context.Background(), out.Context, out.end}
+		if _, err := l.change(hurried, "key", l.resetCommand(hurried, "key")); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if b := &l.health.breakers[0]; b.failures.Load() != 0 {
+		t.Errorf("%d failures are counted", b.failures.Load())
+	}
+}
+
+// What Close did not give back, because it was not asked for, the next Close does.
+func TestCloseAgain(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	fake, _, ls := onFakeTime(t, kinds[2], 100, time.Hour, Options{Lease: 10}, Options{Refusals: NoRefusals})
+	l, plain := ls[0], ls[1]
+	keys := []string{"a", "b", "c"}
+	for _, key := range keys {
+		take(t, l, key, 1)
+	}
+	cancel()
+	if err := l.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close of a context that is done = %v", err)
+	}
+	for range failuresToOpen {
+		l.health.breakers[0].failed(fake.Now(), l.options.Cooldown)
+	}
+	if err := l.Close(context.Background()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Close while the server is left alone = %v", err)
+	}
+	fake.Advance(l.options.Cooldown)
+	for range 2 {
+		if err := l.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range keys {
+		if d, err := plain.Peek(context.Background(), key, 0); err != nil || d.Remaining != 99 {
+			t.Errorf("key %q after Close: %+v, %v", key, d, err)
+		}
+	}
+}
+
+// Who waited for a lease finds out that it has lapsed in the meantime, or gone.
+func TestLeaseAfterAWait(t *testing.T) {
+	send := fromBubbles(sendTimed(shared(t)))
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		fake := clock.NewFake()
+		now := func() int64 { return farFuture + fake.Now().Microseconds() }
+		l, err := kinds[2].on(&timed{now: now, send: send}, t.Name(), 100, time.Hour, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.clock, l.leases, l.options.Lease, l.options.LeaseFor = fake, newLeases(), 10, time.Second
+		take(t, l, "key", 1)
+		m := l.leases.keys["key"]
+		m.turn <- struct{}{}
+		var all sync.WaitGroup
+		all.Go(func() { take(t, l, "key", 1) })
+		synctest.Wait()
+		fake.Advance(time.Second)
+		m.exit()
+		all.Wait()
+		if d, err := l.request(ctx, "key", question{}); err != nil || d.Remaining != 80 {
+			t.Errorf("after two leases of 10, of which one lapsed during a wait for it: %+v, %v", d, err)
+		}
+		m.gone = true
+		if m.tryEnter() {
+			t.Error("a lease is handed out that is gone")
+		}
+		if m.gone = false; !m.tryEnter() {
+			t.Error("one that is gone holds up others")
+		}
+		m.exit()
+	})
 }
 
 // Those who find the lease empty at the same time take one new one, not one each.
@@ -277,12 +409,19 @@ func TestLongKeysAreNotKept(t *testing.T) {
 			t.Errorf("Take %d = %+v", i, d)
 		}
 	}
+	if err := leasing.Reset(context.Background(), long); err != nil {
+		t.Fatal(err)
+	}
+	take(t, leasing, long, 10)
 	if len(leasing.leases.keys) != 0 {
 		t.Error("a lease is kept")
 	}
 	for _, l := range ls {
 		if n := client.tripsOf(func() { take(t, l, long, 1) }); n != 1 {
 			t.Errorf("a refusal that is not kept makes %d round trips", n)
+		}
+		if f := l.refusals.place(long).Load(); f != nil && f.key != "" {
+			t.Error("a refusal is kept")
 		}
 	}
 	short := long[1:]
@@ -314,11 +453,15 @@ func TestLongKeysAreNotKept(t *testing.T) {
 			t.Errorf("key of %d bytes is refused after a reset", len(key))
 		}
 	}
+	sum := sha256.Sum256([]byte(long))
+	if !f.decide(string(sum[:]), all, 0).Allowed {
+		t.Error("a digest is taken for the key that it is of")
+	}
 	bytes := 0
 	for key := range f.keys {
-		bytes += len(key)
+		bytes += len(key.of)
 	}
-	if bytes != maxKept+2*32 {
+	if bytes != maxKept+3*32 {
 		t.Errorf("%d bytes of keys are kept", bytes)
 	}
 }

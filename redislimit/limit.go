@@ -86,7 +86,7 @@ func check(limit int, window time.Duration, most int64) error {
 // whole returns an error unless d is a number of microseconds.
 func whole(field string, d time.Duration) error {
 	if d%time.Microsecond != 0 {
-		return fmt.Errorf("%s %v is out of range: the server counts in whole microseconds", field, d)
+		return fmt.Errorf("%s %v is out of range: the server counts in whole microseconds, and this is not a number of them", field, d)
 	}
 	return nil
 }

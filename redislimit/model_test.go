@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -198,6 +199,17 @@ func (k kind) play(t *testing.T, random *rand.Rand, game int, server *redis.Clie
 		}
 		return 1 + random.IntN(min(most, 1<<random.IntN(20)))
 	}
+	defer func() {
+		if k.name != "slidinglog" || t.Failed() {
+			return
+		}
+		words, err := server.LRange(ctx, l.keys(nil, "key")[0].(string), 0, -1).Result()
+		for i := 1; i < len(words); i += 2 {
+			if total, _ := strconv.ParseInt(words[i], 10, 64); err != nil || total < 0 || total >= 1<<52 {
+				t.Errorf("a log has the total %s, %v", words[i], err)
+			}
+		}
+	}()
 	for range 60 {
 		n := some()
 		var got, want, within ratelimit.Decision

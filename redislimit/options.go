@@ -3,6 +3,7 @@ package redislimit
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 )
@@ -11,7 +12,9 @@ import (
 // refuse while the server is away, remember refusals, and take no leases.
 type Options struct {
 	// Prefix begins every key on the server: {prefix:key}limit. "" means
-	// "ratelimit". It must contain no braces and no colon.
+	// "ratelimit". It must contain no braces and no colon. Limiters of one
+	// Prefix and equal Configs count together; those that are not to, such as
+	// one for logins and one for searches, need a Prefix each.
 	Prefix string
 
 	// Timeout bounds every call: 1 ms to a minute. 0 means 250 ms. It may come
@@ -26,6 +29,10 @@ type Options struct {
 	// 1,000,000.
 	Share int
 
+	// Logger is told, at most once in a Cooldown, when the server does not
+	// decide (Error), and then when it does again (Info). nil means nobody is.
+	Logger *slog.Logger
+
 	// Cooldown is how long the server is left alone after three calls in a row
 	// that it did not answer: 1 ms to an hour. 0 means 500 ms. Then one call
 	// tries it again, and the next only after another Cooldown.
@@ -37,7 +44,8 @@ type Options struct {
 	Refusals int
 
 	// Lease is how many events are taken at once for a key, to be handed out
-	// in this process: 0 to the limit. 0 and 1 mean no leases.
+	// in this process: 0 to the most that is ever admitted at once, which for
+	// a bucket is its Burst or Capacity. 0 and 1 mean no leases.
 	Lease int
 
 	// LeaseFor is how long a lease is handed out: 1 ms to a day. 0 means a
@@ -56,7 +64,7 @@ const (
 	// Refuse refuses, with an error that wraps [ErrUnavailable].
 	Refuse WhenDown = iota
 
-	// Admit admits, without an error.
+	// Admit admits, without an error, whatever could be admitted at once.
 	Admit
 
 	// Fallback has a limiter inside this process decide, of the same
@@ -77,7 +85,8 @@ func (w WhenDown) String() string {
 }
 
 // ErrUnavailable is wrapped by the error of a call that the server did not
-// decide. The error also wraps what it is that went wrong.
+// decide. The error also wraps what it is that went wrong, unless that is the
+// Timeout.
 var ErrUnavailable = errors.New("redislimit: the server did not decide")
 
 const (
@@ -113,6 +122,8 @@ func (o Options) complete(limit int) (Options, error) {
 		return o, fmt.Errorf("redislimit: Share %d is for Fallback only, and WhenDown is %v", o.Share, o.WhenDown)
 	case o.Refusals != NoRefusals && (o.Refusals < 0 || o.Refusals > maxRefusals):
 		return o, fmt.Errorf("redislimit: Refusals %d is out of range [0, %d], and not NoRefusals", o.Refusals, maxRefusals)
+	case o.Lease <= 1 && o.LeaseFor != 0:
+		return o, fmt.Errorf("redislimit: LeaseFor %v is for leases only, and Lease is %d", o.LeaseFor, o.Lease)
 	case o.Lease < 0 || o.Lease > limit:
 		return o, fmt.Errorf("redislimit: Lease %d is out of range [0, %d]", o.Lease, limit)
 	}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,25 +47,25 @@ type Limiter struct {
 	one     []any // the arguments of takeOne
 
 	timeouts timeouts
-	breakers []breaker
+	health   *health
 	refusals *refusals // nil if none are remembered
 	leases   *leases   // nil if none are taken
 	fallback *fallback // nil unless there is one
 	lines    lines
-	trouble  atomic.Pointer[error] // why the server did not decide, the last time
 }
 
 // New returns a limiter. Its error names the field, the value and the range.
 func New[C Config](config C, client redis.UniversalClient, options Options) (*Limiter, error) {
-	return newIn("", config, client, options)
+	return newIn("", nil, config, client, options)
 }
 
-// newIn is New, for limits that are apart from those of other spaces.
-func newIn[C Config](space string, config C, client redis.UniversalClient, options Options) (*Limiter, error) {
-	if client == nil {
+// newIn is New, for limits that are apart from those of other spaces, and may know
+// how the server is from others.
+func newIn[C Config](space string, h *health, config C, client redis.UniversalClient, options Options) (*Limiter, error) {
+	if v := reflect.ValueOf(client); client == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, errors.New("redislimit: the client is nil")
 	}
-	l := &Limiter{client: client, space: space}
+	l := &Limiter{client: client, space: space, health: h}
 	var (
 		events int
 		window time.Duration
@@ -122,7 +123,7 @@ func All(limiters ...*Limiter) (*Limiter, error) {
 		}
 	}
 	first := limiters[0]
-	l := &Limiter{client: first.client, clock: first.clock, options: first.options}
+	l := &Limiter{client: first.client, clock: first.clock, options: first.options, health: first.health}
 	var limits []limit
 	var locals []any
 	var paces bool
@@ -151,14 +152,13 @@ func (l *Limiter) complete(limits []limit, paces bool, locals []any) (*Limiter, 
 	for _, of := range limits {
 		l.most = min(l.most, of.most())
 	}
+	if l.health == nil {
+		l.health = newHealth(l.client)
+	}
 	l.bounded = bounded(l.client)
 	l.timeouts.after = l.options.Timeout
 	l.scripts = newScripts(clockLua, limits)
 	l.one = l.takeArgs(nil, takeOne)
-	l.breakers = make([]breaker, 1)
-	if _, ok := l.client.(*redis.ClusterClient); ok {
-		l.breakers = make([]breaker, breakersOfCluster)
-	}
 	if l.options.Refusals != NoRefusals {
 		l.refusals = newRefusals(l.options.Refusals)
 	}
@@ -185,9 +185,10 @@ func (l *Limiter) AllowN(ctx context.Context, key string, n int) (bool, error) {
 	return d.Allowed, err
 }
 
-// Take is AllowN with the reasons. If it returns an error nothing is allowed. It
-// may have been counted even so, if the error is not the context's from before
-// the call.
+// Take is AllowN with the reasons. An n of 0 is allowed, and takes nothing; one
+// below that, or above the Decision's Limit, is refused with a RetryAfter of Never.
+// If it returns an error nothing is allowed. It may have been counted even so, if
+// the error is not the context's from before the call.
 func (l *Limiter) Take(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
 	if err := ctx.Err(); err != nil {
 		return ratelimit.Decision{N: n, Limit: l.most}, err
@@ -199,7 +200,8 @@ func (l *Limiter) Take(ctx context.Context, key string, n int) (ratelimit.Decisi
 	return l.settle(ctx, key, question{n: n, take: true})
 }
 
-// Peek answers what Take would, and takes nothing.
+// Peek answers what Take would, and takes nothing. Remaining is what n would leave:
+// Peek(ctx, key, 0) tells what is left.
 func (l *Limiter) Peek(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
 	if err := ctx.Err(); err != nil {
 		return ratelimit.Decision{N: n, Limit: l.most}, err
@@ -209,7 +211,8 @@ func (l *Limiter) Peek(ctx context.Context, key string, n int) (ratelimit.Decisi
 
 // Refund undoes what d admitted to a key, as far as it still counts. It does
 // nothing for a decision that was refused, and for one that the server did not
-// make. Each decision may be refunded once. If it returns an error it may have
+// make. Each decision may be refunded once, to the key and by a Limiter of the
+// Config that it is of; this is not checked. If it returns an error it may have
 // been refunded even so.
 func (l *Limiter) Refund(ctx context.Context, key string, d ratelimit.Decision) error {
 	if !d.Allowed || !possible(d.N, l.most) {
@@ -218,15 +221,17 @@ func (l *Limiter) Refund(ctx context.Context, key string, d ratelimit.Decision) 
 	if !decidedByServer(d) {
 		if l.fallback != nil {
 			l.fallback.refund(key, d)
+			l.lines.wake(key)
 		}
 		return nil
 	}
-	return l.change(ctx, key, l.refundCommand(ctx, key, d))
+	_, err := l.change(ctx, key, l.refundCommand(ctx, key, d))
+	return err
 }
 
 // Reset returns a key to its fresh state.
 func (l *Limiter) Reset(ctx context.Context, key string) error {
-	if l.leases != nil {
+	if l.leases != nil && len(key) <= maxKept {
 		var stop func()
 		ctx, stop = l.timeouts.within(ctx)
 		defer stop()
@@ -242,22 +247,24 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 	}
 	if l.fallback != nil {
 		l.fallback.reset(key)
+		l.lines.wake(key)
 	}
-	c := &command{redis.NewCmd(ctx, l.keys([]any{"unlink"}, key)...), nil}
-	return l.change(ctx, key, c)
+	_, err := l.change(ctx, key, l.resetCommand(ctx, key))
+	return err
 }
 
-// Err is why the server did not make the last decision it was asked for; nil if
-// it did. With Admit and Fallback nothing else tells.
+// Err is why the server did not make the last decision that this Limiter, or an
+// All of it, asked it for; nil if it did.
 func (l *Limiter) Err() error {
-	if err := l.trouble.Load(); err != nil {
+	if err := l.health.trouble.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// Close gives back what is left of the leases. The limiter can be used on. It
-// does not close the client.
+// Close gives back what is left of the leases, with a call for each key. What it
+// does not come to, because ctx is done or the server is left alone, another Close
+// gives back. The limiter can be used on. It does not close the client.
 func (l *Limiter) Close(ctx context.Context) error {
 	if l.leases == nil {
 		return nil
@@ -278,9 +285,16 @@ func (l *Limiter) giveBack(ctx context.Context, key string) error {
 		return err
 	}
 	defer m.exit()
+	if m.left == 0 {
+		return nil
+	}
 	d := m.taken
-	d.N, m.left = m.left, 0
-	return l.Refund(ctx, key, d)
+	d.N = m.left
+	sent, err := l.change(ctx, key, l.refundCommand(ctx, key, d))
+	if sent {
+		m.left = 0
+	}
+	return err
 }
 
 // settle answers a question, by the options' choice if the server does not.
@@ -317,8 +331,12 @@ func (l *Limiter) ask(ctx context.Context, key string, q question) (ratelimit.De
 		return ratelimit.Decision{N: q.n, Limit: l.most}, l.tooSoon(b, sent)
 	}
 	commands := [1]*command{l.takeCommand(ctx, key, q)}
+	hurried := l.timeouts.hurried(ctx)
 	err := l.send(ctx, commands[:])
 	d, came, err := l.hear(ctx, key, q, sent, commands[0], err)
+	if came == noAnswer && hurried {
+		came = abandoned
+	}
 	l.tell(ctx, b, came, sent)
 	return d, err
 }
@@ -358,9 +376,7 @@ func (l *Limiter) judge(ctx context.Context, err error) (outcome, error) {
 	came := answered
 	switch {
 	case err == nil:
-		if l.trouble.Load() != nil {
-			l.trouble.Store(nil)
-		}
+		l.health.decided(l.options.Logger)
 		return answered, nil
 	case errors.As(err, &spoken):
 	case callersErr(ctx) != nil:
@@ -368,8 +384,13 @@ func (l *Limiter) judge(ctx context.Context, err error) (outcome, error) {
 	default:
 		came = noAnswer
 	}
-	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	l.trouble.Store(&err)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		// Wrapped, it would look as if the caller's had come.
+		err = fmt.Errorf("%w: no answer within the Timeout of %v", ErrUnavailable, l.options.Timeout)
+	} else {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	l.health.failed(err, l.options.Logger, l.clock.Now(), l.options.Cooldown)
 	return came, err
 }
 
@@ -379,7 +400,10 @@ func (l *Limiter) tell(ctx context.Context, b *breaker, came outcome, sent time.
 	case answered:
 		b.answered()
 	case abandoned:
-		b.abandoned(sent, l.clock.Now(), l.options.Timeout/4, l.options.Cooldown)
+		now := l.clock.Now()
+		if b.abandoned(sent, now, l.options.Timeout/4, l.options.Cooldown) {
+			l.health.failed(fmt.Errorf("%w: no answer to callers who did not wait for the Timeout", ErrUnavailable), l.options.Logger, now, l.options.Cooldown)
+		}
 	case noAnswer:
 		b.failed(l.clock.Now(), l.options.Cooldown)
 		if c, ok := l.client.(*redis.ClusterClient); ok {
@@ -397,28 +421,30 @@ func (l *Limiter) tooSoon(b *breaker, now time.Duration) error {
 	return fmt.Errorf("%w: it is asked again in %v", ErrUnavailable, b.left(now))
 }
 
-func (l *Limiter) breaker(key string) *breaker { return &l.breakers[l.guard(key)] }
+func (l *Limiter) breaker(key string) *breaker { return &l.health.breakers[l.guard(key)] }
 
 // guard is the number of a key's breaker.
 func (l *Limiter) guard(key string) int {
-	if len(l.breakers) == 1 {
+	breakers := len(l.health.breakers)
+	if breakers == 1 {
 		return 0
 	}
 	tag, _, _ := strings.Cut(l.options.Prefix+":"+key, "}")
-	return slot(tag) * len(l.breakers) / 16384
+	return slot(tag) * breakers / 16384
 }
 
-// change runs a command that makes room for a key.
-func (l *Limiter) change(ctx context.Context, key string, c *command) error {
+// change runs a command that makes room for a key, and tells whether it was sent.
+func (l *Limiter) change(ctx context.Context, key string, c *command) (sent bool, err error) {
 	if err := callersErr(ctx); err != nil {
-		return err
+		return false, err
 	}
 	b, now := l.breaker(key), l.clock.Now()
 	if !b.lets(now, l.options.Cooldown) {
-		return l.tooSoon(b, now)
+		return false, l.tooSoon(b, now)
 	}
 	commands := []*command{c}
-	err := l.send(ctx, commands)
+	hurried := l.timeouts.hurried(ctx)
+	err = l.send(ctx, commands)
 	if err == nil {
 		err = commands[0].Err()
 	}
@@ -427,8 +453,11 @@ func (l *Limiter) change(ctx context.Context, key string, c *command) error {
 	}
 	l.lines.wake(key)
 	came, err := l.judge(ctx, err)
+	if came == noAnswer && hurried {
+		came = abandoned
+	}
 	l.tell(ctx, b, came, now)
-	return err
+	return true, err
 }
 
 // remember notes what the server refused.
@@ -448,7 +477,7 @@ func (l *Limiter) remember(key string, q question, sent time.Duration, a answer,
 
 // recall answers a question from what the server has refused before.
 func (l *Limiter) recall(key string, q question) (ratelimit.Decision, bool) {
-	if l.refusals == nil || q.paced && q.ahead == 0 || !possible(q.n, l.most) || len(key) > maxKept {
+	if l.refusals == nil || !possible(q.n, l.most) || len(key) > maxKept {
 		return ratelimit.Decision{}, false
 	}
 	n := q.n

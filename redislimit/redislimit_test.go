@@ -37,6 +37,7 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		{func() (*Limiter, error) { return New(ok, nil, Options{}) }, "client is nil"},
+		{func() (*Limiter, error) { return New(ok, (*redis.Client)(nil), Options{}) }, "client is nil"},
 		{func() (*Limiter, error) { return New(tokenbucket.Config{}, client, Options{}) }, "Window 0s is out of range [1ns,"},
 		{func() (*Limiter, error) {
 			return New(tokenbucket.Config{Limit: -1, Window: time.Second}, client, Options{})
@@ -61,7 +62,8 @@ func TestNewRefuses(t *testing.T) {
 		{func() (*Limiter, error) { return New(ok, client, Options{Prefix: "a:b"}) }, `Prefix "a:b" contains a colon`},
 		{func() (*Limiter, error) { return New(ok, client, Options{Timeout: -1}) }, "Timeout -1ns is out of range [1ms, 1m0s]"},
 		{func() (*Limiter, error) { return New(ok, client, Options{Cooldown: 2 * time.Hour}) }, "Cooldown 2h0m0s is out of range [1ms, 1h0m0s]"},
-		{func() (*Limiter, error) { return New(ok, client, Options{LeaseFor: 1}) }, "LeaseFor 1ns is out of range [1ms, 24h0m0s]"},
+		{func() (*Limiter, error) { return New(ok, client, Options{Lease: 2, LeaseFor: 1}) }, "LeaseFor 1ns is out of range [1ms, 24h0m0s]"},
+		{func() (*Limiter, error) { return New(ok, client, Options{LeaseFor: time.Second}) }, "LeaseFor 1s is for leases only, and Lease is 0"},
 		{func() (*Limiter, error) { return New(ok, client, Options{Lease: 11}) }, "Lease 11 is out of range [0, 10]"},
 		{func() (*Limiter, error) { return New(ok, client, Options{Lease: -1}) }, "Lease -1 is out of range [0, 10]"},
 		{func() (*Limiter, error) { return New(ok, client, Options{Refusals: -2}) }, "Refusals -2 is out of range [0, 16777216]"},
@@ -217,6 +219,33 @@ func TestServerForgets(t *testing.T) {
 	if d := take(t, l, "other", 10); !d.Allowed {
 		t.Errorf("after a refund of all %+v", d)
 	}
+	if err := client.ScriptFlush(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reset(ctx, "other"); err != nil {
+		t.Fatal(err)
+	}
+	if d := take(t, l, "other", 10); !d.Allowed {
+		t.Errorf("after Reset %+v", d)
+	}
+}
+
+// A Refund of what is forgotten leaves nothing behind.
+func TestRefundAfterReset(t *testing.T) {
+	ctx := context.Background()
+	client := shared(t)
+	for name, l := range each(t, 7, time.Hour, Options{}) {
+		d := take(t, l, "key", 5)
+		if err := l.Reset(ctx, "key"); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Refund(ctx, "key", d); err != nil {
+			t.Fatal(err)
+		}
+		if n := client.Exists(ctx, l.keys(nil, "key")[0].(string)).Val(); n != 0 {
+			t.Errorf("%s: something is stored of a fresh key", name)
+		}
+	}
 }
 
 // A refusal that is remembered outlives a FLUSHALL, until its time is up.
@@ -286,6 +315,11 @@ func TestAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	take(t, both, "another", 1)
+	for range 3 {
+		if d, err := both.Peek(ctx, "key", 5); err != nil || !d.Allowed {
+			t.Errorf("Peek(5) = %+v, %v", d, err)
+		}
+	}
 	var d ratelimit.Decision
 	if trips := client.tripsOf(func() { d = take(t, both, "key", 3) }); trips != 1 {
 		t.Errorf("%d round trips", trips)

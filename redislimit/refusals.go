@@ -23,9 +23,9 @@ type refusal struct {
 	sent   time.Duration // the reading at which the server was asked
 	answer answer        // what it said
 
-	// A place is cleared by one that refuses nothing. What was asked before it
-	// was put there is not remembered after it.
-	clears bool
+	// What was asked at this reading or before is not remembered at this place:
+	// a key of it was forgotten then.
+	forgot time.Duration
 }
 
 func newRefusals(places int) *refusals {
@@ -48,13 +48,16 @@ func (r *refusals) find(key string, n int, now time.Duration) *refusal {
 func (r *refusals) add(f *refusal) {
 	place := r.place(f.key)
 	old := place.Load()
-	if old != nil && old.clears && old.key == f.key && old.sent >= f.sent {
-		return
+	f.forgot = math.MinInt64
+	if old != nil {
+		f.forgot = old.forgot
 	}
-	place.CompareAndSwap(old, f)
+	if f.sent > f.forgot {
+		place.CompareAndSwap(old, f)
+	}
 }
 
 // forget forgets a key at now.
 func (r *refusals) forget(key string, now time.Duration) {
-	r.place(key).Store(&refusal{key: key, n: math.MaxInt, sent: now, clears: true})
+	r.place(key).Store(&refusal{n: math.MaxInt, until: math.MinInt64, forgot: now})
 }

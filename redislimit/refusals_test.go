@@ -335,3 +335,48 @@ func TestPacedRefusalIsNotRemembered(t *testing.T) {
 		t.Errorf("after one gave up %+v", d)
 	}
 }
+
+// A refusal that comes late is not remembered, also if another key has taken the
+// place meanwhile.
+func TestForgottenStaysForgotten(t *testing.T) {
+	r := newRefusals(1)
+	r.add(&refusal{key: "key", n: 1, until: 100, sent: 5})
+	r.forget("key", 10)
+	r.add(&refusal{key: "other", n: 1, until: 100, sent: 10})
+	if r.find("other", 1, 20) != nil {
+		t.Error("one that was asked at the same time is remembered")
+	}
+	r.add(&refusal{key: "other", n: 1, until: 100, sent: 11})
+	if r.find("other", 1, 20) == nil {
+		t.Error("one that was asked later is not remembered")
+	}
+	r.add(&refusal{key: "key", n: 1, until: 100, sent: 9})
+	if r.find("key", 1, 20) != nil {
+		t.Error("one that was asked before is remembered")
+	}
+}
+
+// What is refused for the sake of those who wait is not remembered without them.
+func TestRefusalBehindOthersEndsWithThem(t *testing.T) {
+	for _, k := range kinds {
+		ctx, cancel := context.WithCancel(context.Background())
+		fake, _, ls := onFakeTime(t, k, 10, time.Second, Options{Refusals: 1, Prefix: k.name})
+		l := ls[0]
+		take(t, l, "another", 10)
+		take(t, l, "key", 5)
+		done := make(chan error)
+		go func() { done <- l.WaitN(ctx, "key", 10) }()
+		if err := fake.BlockUntil(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+		take(t, l, "another", 1) // in the only place
+		if d := take(t, l, "key", 1); d.Allowed {
+			t.Errorf("%s: behind others %+v", k.name, d)
+		}
+		cancel()
+		<-done
+		if d := take(t, l, "key", 1); !d.Allowed {
+			t.Errorf("%s: after they gave up %+v", k.name, d)
+		}
+	}
+}

@@ -58,6 +58,10 @@ type scripts struct {
 	take, refund *script
 }
 
+// reset is a script too, as clients differ in how they send other commands that
+// have several keys.
+var reset = newScript("return redis.call('UNLINK', unpack(KEYS))\n")
+
 // newScripts returns the scripts for some limits, on a clock.
 func newScripts(clock string, limits []limit) scripts {
 	base := "local call = redis.call\n" + clock
@@ -264,6 +268,11 @@ func (l *Limiter) refundCommand(ctx context.Context, key string, d ratelimit.Dec
 		args = limit.refund(args, d)
 	}
 	return l.scripts.refund.call(ctx, len(l.limits), args)
+}
+
+// resetCommand is the call that makes a key fresh.
+func (l *Limiter) resetCommand(ctx context.Context, key string) *command {
+	return reset.call(ctx, len(l.limits), l.keys(make([]any, 3, 3+len(l.limits)), key))
 }
 
 // answer is what the server said to a question.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -29,9 +30,17 @@ import (
 // Plans of one limit that have different rates count each for itself: what a
 // client has used up under one does not weigh on it under another.
 //
+// A request that several rates apply to makes two round trips for each, one after
+// the other: a Peek and a Take. While the server is away the limits of a Store find
+// it out together, so that three calls go without an answer and not three for each.
+//
 // While the server is away, Refuse leaves the choice to
-// [httplimit.Config].AdmitOnError, and the Logger is told. Of Admit and Fallback
-// it is told nothing.
+// [httplimit.Config].AdmitOnError, and its Logger is told. Of Admit and Fallback
+// only [Options].Logger is told.
+//
+// The keys on the server are {Prefix:key}/ID/limit, with the Spec's ID: where the
+// limit stands in the Config. When one is inserted before it, its ID is another, and
+// its counts begin anew.
 //
 // What [httplimit.Limit].CountWhen does not count, or [httplimit.Limiter.Reset]
 // frees, such as a client that was banned, other servers may see only when the
@@ -41,6 +50,7 @@ import (
 // one of which admits 1, so that it goes with no leases. What is left of a lease
 // when a process ends counts as used.
 func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (httplimit.Store, error) {
+	shared := sync.OnceValue(func() *health { return newHealth(client) })
 	return func(s httplimit.Spec) (httplimit.Store, error) {
 		space := "/" + escape.Replace(s.ID) + "/"
 		if s.Burst != 0 && s.Strategy != httplimit.TokenBucket && s.Strategy != httplimit.LeakyBucket {
@@ -48,17 +58,18 @@ func Store(client redis.UniversalClient, options Options) func(httplimit.Spec) (
 		}
 		var l *Limiter
 		var err error
+		h := shared()
 		switch s.Strategy {
 		case httplimit.TokenBucket:
-			l, err = newIn(space, tokenbucket.Config{Limit: s.Count, Window: s.Window, Burst: s.Burst}, client, options)
+			l, err = newIn(space, h, tokenbucket.Config{Limit: s.Count, Window: s.Window, Burst: s.Burst}, client, options)
 		case httplimit.LeakyBucket:
-			l, err = newIn(space, leakybucket.Config{Limit: s.Count, Window: s.Window, Capacity: s.Burst}, client, options)
+			l, err = newIn(space, h, leakybucket.Config{Limit: s.Count, Window: s.Window, Capacity: s.Burst}, client, options)
 		case httplimit.FixedWindow:
-			l, err = newIn(space, fixedwindow.Config{Limit: s.Count, Window: s.Window}, client, options)
+			l, err = newIn(space, h, fixedwindow.Config{Limit: s.Count, Window: s.Window}, client, options)
 		case httplimit.SlidingWindow:
-			l, err = newIn(space, slidingwindow.Config{Limit: s.Count, Window: s.Window}, client, options)
+			l, err = newIn(space, h, slidingwindow.Config{Limit: s.Count, Window: s.Window}, client, options)
 		case httplimit.SlidingLog:
-			l, err = newIn(space, slidinglog.Config{Limit: s.Count, Window: s.Window}, client, options)
+			l, err = newIn(space, h, slidinglog.Config{Limit: s.Count, Window: s.Window}, client, options)
 		default:
 			err = fmt.Errorf("redislimit: there is no Strategy %d", int(s.Strategy))
 		}

@@ -60,7 +60,7 @@ func (p *timedPipeline) Exec(ctx context.Context) ([]redis.Cmder, error) {
 func sendTimed(server redis.UniversalClient) func(now int64, c redis.Cmder) error {
 	return func(now int64, c redis.Cmder) error {
 		script, ok := c.(*command)
-		if !ok || script.script == nil {
+		if !ok || script.script == reset {
 			return server.Process(context.Background(), c)
 		}
 		told := redis.NewCmd(context.Background(), append(c.Args(), now)...)

@@ -22,8 +22,11 @@ type timeout struct {
 
 // at returns the time-out of calls that begin at now.
 func (t *timeouts) at(now time.Time) *timeout {
-	if l := t.latest.Load(); l != nil && now.Sub(l.begun) < t.after/8 {
-		return l
+	if l := t.latest.Load(); l != nil {
+		// It is before the other if that is of a synctest bubble.
+		if since := now.Sub(l.begun); 0 <= since && since < t.after/8 {
+			return l
+		}
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	l := &timeout{ctx, now, now.Add(t.after)}
@@ -65,6 +68,13 @@ type timedContext struct {
 func (c *timedContext) Deadline() (time.Time, bool) { return c.end, true }
 func (c *timedContext) Done() <-chan struct{}       { return c.either.Done() }
 func (c *timedContext) Err() error                  { return context.Cause(c.either) }
+
+// hurried reports whether little of a time-out is left to a call that is about to
+// be made.
+func (t *timeouts) hurried(ctx context.Context) bool {
+	c, ok := ctx.(*timedContext)
+	return ok && time.Until(c.end) < t.after/4
+}
 
 // callersErr is why a caller does not wait any more; nil if only a time-out has
 // come, or nothing.

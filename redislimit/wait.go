@@ -21,7 +21,9 @@ func (l *Limiter) Wait(ctx context.Context, key string) error { return l.WaitN(c
 // events leave one by one, Window/Limit apart, and at most its Capacity wait in
 // line in this process: beyond that the error wraps [ratelimit.ErrQueueFull]. An
 // error means that nothing was admitted; while the server does not answer, or if
-// ctx is done during a call, it may have counted them even so.
+// ctx is done during a call, it may have counted them even so. With Refuse a wait
+// ends with the error when the server does not decide; with Admit events are
+// admitted then, and none is spaced.
 func (l *Limiter) WaitN(ctx context.Context, key string, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -45,7 +47,9 @@ func (l *Limiter) WaitN(ctx context.Context, key string, n int) error {
 		Events: n,
 		Serve: func(int) (time.Duration, bool) {
 			var d ratelimit.Decision
-			d, failure = l.settle(ctx, key, q)
+			if d, failure = l.settle(ctx, key, q); failure != nil {
+				return 0, false
+			}
 			return l.untilAsked(d), d.Allowed
 		},
 		Delay: func(ahead, n int) time.Duration {
