@@ -127,6 +127,8 @@ func parseFlags(args []string) (options, error) {
 		return o, errors.New(`invalid value "" for flag -o: want a file, or none`)
 	case given["redis"] && o.redis == "":
 		return o, errors.New(`invalid value "" for flag -redis: want a server's host:port`)
+	case strings.Contains(o.redis, "/"):
+		return o, fmt.Errorf("invalid value %q for flag -redis: want a server's host:port", o.redis)
 	case o.redis != "" && (o.goals || o.json || given["log"] || given["traces"] || given["o"]):
 		return o, errors.New("-redis measures decisions on a server alone: it goes with none of -goals, -json, -log, -traces and -o")
 	case o.goals && !o.cost:

@@ -43,6 +43,9 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"access.log"}, []string{`"access.log"`, "-log"}},
 		{[]string{"-goals", "-cost=false"}, []string{"-goals", "-cost"}},
 		{[]string{"-goals", "-log", "x"}, []string{"-goals", "-log"}},
+		{[]string{"-redis", ""}, []string{"-redis", "host:port"}},
+		{[]string{"-redis", "redis://localhost:6379"}, []string{"-redis", `"redis://localhost:6379"`, "host:port"}},
+		{[]string{"-redis", "localhost:6379", "-goals"}, []string{"-redis", "-goals"}},
 	} {
 		status, stdout, stderr := runCommand(t, "", tt.args...)
 		if status != 2 || stdout != "" {
@@ -83,7 +86,7 @@ func TestHelp(t *testing.T) {
 	if status != 0 || stderr != "" {
 		t.Errorf("status %d, %q", status, stderr)
 	}
-	for _, name := range []string{"-limit", "-window", "-burst", "-strategies", "-traces", "-log", "-seed", "-cost", "-o", "-json", "-quick", "-goals"} {
+	for _, name := range []string{"-limit", "-window", "-burst", "-strategies", "-traces", "-log", "-seed", "-cost", "-o", "-json", "-quick", "-goals", "-keys", "-redis"} {
 		if !strings.Contains(stdout, "\n  "+name) {
 			t.Errorf("the help does not explain %s", name)
 		}

@@ -154,13 +154,15 @@ func (s *redisSamples) add(ctx context.Context, c redisCall, callers int, slice 
 		all.Go(func() {
 			var each []time.Duration
 			var err error
-			for last := begun; err == nil && last.Sub(begun) < slice; {
+			for last := begun; err == nil; {
 				for i := 0; i < c.per && err == nil; i++ {
 					err = c.call(ctx)
 				}
 				now := time.Now()
 				each = append(each, now.Sub(last)/time.Duration(c.per))
-				last = now
+				if last = now; last.Sub(begun) >= slice {
+					break
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()

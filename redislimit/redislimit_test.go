@@ -17,6 +17,7 @@ import (
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/fixedwindow"
 	"github.com/ratekeep/ratelimit/httplimit"
+	"github.com/ratekeep/ratelimit/internal/fifo"
 	"github.com/ratekeep/ratelimit/leakybucket"
 	"github.com/ratekeep/ratelimit/slidinglog"
 	"github.com/ratekeep/ratelimit/slidingwindow"
@@ -509,6 +510,35 @@ func TestWaitWithoutServer(t *testing.T) {
 		if d, err := l.Take(context.Background(), "key", 2); d.Allowed || o.WhenDown != Refuse && (err != nil || d.RetryAfter != ratelimit.Never) {
 			t.Errorf("%v: Take(2) of a limit of 1 = %+v, %v", o.WhenDown, d, err)
 		}
+	}
+}
+
+// So it is if the wait for the server to be asked again would outlast the deadline.
+func TestWaitTellsWhy(t *testing.T) {
+	l, err := New(tokenbucket.Config{Limit: 10, Window: time.Hour}, away(t), Options{Cooldown: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Somebody is in line, and the next comes to be the first of it.
+	line := l.lines.join("key")
+	defer l.lines.leave("key", line)
+	served := make(chan struct{})
+	go line.queue.Wait(context.Background(), fifo.Request{
+		Events: 1,
+		Serve:  func(int) (time.Duration, bool) { <-served; return 0, true },
+	})
+	eventually(t, "somebody is in line", func() bool { return l.lines.ahead("key") == 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- l.Wait(ctx, "key") }()
+	eventually(t, "somebody is behind", func() bool { return l.lines.ahead("key") == 2 })
+	for range failuresToOpen {
+		l.Peek(ctx, "another", 1)
+	}
+	close(served)
+	if err := <-done; !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Wait = %v", err)
 	}
 }
 

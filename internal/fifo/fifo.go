@@ -161,7 +161,7 @@ func inTime(ctx context.Context, wait time.Duration) error {
 	if !ok {
 		return nil
 	}
-	if left := time.Until(deadline); left <= wait {
+	if left := max(time.Until(deadline), 0); left <= wait {
 		return fmt.Errorf("%w: %v to wait, %v left", ErrWouldExceedDeadline, wait, left)
 	}
 	return nil
