@@ -51,13 +51,13 @@
 // What the server refused until t is refused until t in this process too, for the
 // same number of events or more, without asking; [Options].Refusals bounds how many
 // keys are remembered. Nobody is refused for longer than the server said: t counts
-// from before it was asked, by this process's clock, which must not run faster than
-// the server's. What a Refund or a Reset frees is seen at once by the Limiter that
-// made it; elsewhere it is seen when the refusals that are remembered there end, so
-// as late as the RetryAfter that was told before. The same holds for FLUSHALL. With
-// [NoRefusals] every call asks. For more events than were refused, the RetryAfter of
-// a sliding log, or of an All, is then a lower bound; so is a log's Remaining. Of a
-// key longer than 1024 bytes nothing is remembered.
+// from before it was asked. This process's clock measures it, and makes it longer by
+// as much as it runs slower than the server's. What a Refund or a Reset frees is seen
+// at once by the Limiter that made it; elsewhere it is seen when the refusals that are
+// remembered there end, so as late as the RetryAfter that was told before. The same
+// holds for FLUSHALL. With [NoRefusals] every call asks. For more events than were
+// refused, the RetryAfter of a sliding log, or of an All, is then a lower bound; so is
+// a log's Remaining. Of a key longer than 1024 bytes nothing is remembered.
 //
 // # Leases
 //
@@ -81,7 +81,7 @@
 // for a Cooldown, and then tried by one call at a time until one is answered. Calls
 // whose contexts end before the Timeout count too, once callers have been giving up
 // for a quarter of it, one after the other, and nobody had an answer. In a Cluster
-// that is done for each of 64 ranges of slots.
+// that is done for each of 64 ranges of slots, and with its AutoPipeline for all.
 //
 // What callers get meanwhile is [Options].WhenDown, unless their context is done,
 // whose error they get then. The limits of Fallback begin fresh and know nothing of
