@@ -53,6 +53,19 @@ func TestTimeouts(t *testing.T) {
 			})
 		})
 	}
+	t.Run("bubble", func(t *testing.T) {
+		timeouts := timeouts{after: after}
+		timeouts.within(background) // of the time outside
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			timed, stop := timeouts.within(background)
+			defer stop()
+			<-timed.Done()
+			if took := time.Since(begun); took != after {
+				t.Errorf("it comes after %v", took)
+			}
+		})
+	})
 	t.Run("impatient", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			timeouts := timeouts{after: after}
