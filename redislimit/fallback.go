@@ -212,7 +212,6 @@ func (f *fallback) limiters(key name, now time.Duration) []refundLimiter {
 func (f *fallback) refund(key string, d ratelimit.Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.clock.now = f.clock.Clock.Now()
 	limiters := f.keys[named(key)]
 	if len(limiters) > 1 {
 		d.ResetAfter = 0 // it is that of one of them

@@ -48,6 +48,7 @@ func TestLogger(t *testing.T) {
 			if !take(t, both, "key", 1).Allowed || !take(t, second, "key", 1).Allowed {
 				t.Fatal("it is not admitted")
 			}
+			fake.Advance(time.Second)
 		}
 		check(i+1, i)
 		s.start(t)

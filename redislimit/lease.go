@@ -110,25 +110,16 @@ func (s *leases) enter(ctx context.Context, key string, now time.Duration) (*lea
 		select {
 		case m.turn <- struct{}{}:
 		case <-ctx.Done():
-			return nil, tooLate(ctx)
-		}
-		if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
-			m.exit()
-			return nil, tooLate(ctx)
+			if err := callersErr(ctx); err != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("%w: others asked for the key's lease, and it was not this call's turn within the Timeout", ErrUnavailable)
 		}
 		if !m.gone {
 			return m, nil
 		}
 		m.exit()
 	}
-}
-
-// tooLate is why a caller whose time is out did not get its turn.
-func tooLate(ctx context.Context) error {
-	if err := callersErr(ctx); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: others asked for the key's lease, and it was not this call's turn within the Timeout", ErrUnavailable)
 }
 
 // tryEnter is enter without waiting.
