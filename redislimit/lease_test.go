@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -317,6 +318,36 @@ func TestCloseAgain(t *testing.T) {
 		if d, err := plain.Peek(context.Background(), key, 0); err != nil || d.Remaining != 99 {
 			t.Errorf("key %q after Close: %+v, %v", key, d, err)
 		}
+	}
+}
+
+// lossy is a client whose server's answers are lost.
+type lossy struct{ redis.UniversalClient }
+
+func (c lossy) Process(ctx context.Context, cmd redis.Cmder) error {
+	c.UniversalClient.Process(ctx, cmd)
+	cmd.SetErr(io.EOF)
+	return io.EOF
+}
+
+// What Close may have given back is not given back again.
+func TestCloseOnce(t *testing.T) {
+	ctx := context.Background()
+	_, _, ls := onFakeTime(t, kinds[2], 100, time.Hour, Options{Lease: 10}, Options{Refusals: NoRefusals})
+	l, plain := ls[0], ls[1]
+	take(t, plain, "key", 50)
+	take(t, l, "key", 1)
+	good := l.client
+	l.client = lossy{good}
+	if err := l.Close(ctx); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Close without an answer = %v", err)
+	}
+	l.client = good
+	if err := l.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if d, err := plain.Peek(ctx, "key", 0); err != nil || d.Remaining != 49 {
+		t.Errorf("of 100, 51 are used: %+v, %v", d, err)
 	}
 }
 
