@@ -65,6 +65,8 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 	if commands == nil {
 		return decisions, first
 	}
+	ctx, stop := l.timeouts.within(ctx)
+	defer stop()
 	err := l.send(ctx, commands)
 	heard := make([]ratelimit.Decision, len(asked))
 	errs := make([]error, len(asked))
@@ -72,7 +74,7 @@ func (l *Limiter) Batch(ctx context.Context, requests []Request) ([]ratelimit.De
 	for j, i := range asked {
 		key := requests[i].Key
 		var came outcome
-		heard[j], came, errs[j] = l.hear(ctx, key, questions[j], sent, commands[j], err)
+		heard[j], came, errs[j] = l.hear(ctx, key, questions[j], sent, commands[j], false, err)
 		guard := l.guard(key)
 		outcomes[guard] = max(outcomes[guard], came)
 	}

@@ -1,6 +1,7 @@
 package redislimit
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,10 +16,13 @@ const failuresToOpen = 3
 type breaker struct {
 	failures atomic.Int64 // in a row
 	openFor  atomic.Int64 // until this reading; 0 if closed
+	reached  atomic.Int64 // the reading at which a call was sent that was answered, the last one
 
-	// The readings at which, since the latest answer, the first and the last caller
-	// gave up; 0 if none did.
-	silent, gaveUp atomic.Int64
+	// The readings since which nobody had an answer, as far as callers that gave up
+	// know, 0 if none did since the latest answer; and at which the last gave up.
+	silent atomic.Int64
+	mu     sync.Mutex
+	gaveUp int64 // guarded by mu
 }
 
 // lets reports whether a call may be made at now.
@@ -33,7 +37,8 @@ func (b *breaker) lets(now, cooldown time.Duration) bool {
 
 // answered closes the breaker. It may be open with no failure counted, if one
 // that failed came in between another's answer.
-func (b *breaker) answered() {
+func (b *breaker) answered(sent time.Duration) {
+	b.reached.Store(int64(sent))
 	for _, of := range []*atomic.Int64{&b.failures, &b.openFor, &b.silent} {
 		if of.Load() != 0 {
 			of.Store(0)
@@ -41,27 +46,36 @@ func (b *breaker) answered() {
 	}
 }
 
-// failed opens the breaker if it was not the first.
-func (b *breaker) failed(now, cooldown time.Duration) {
+// failed is told of a call without an answer, and opens the breaker if it was not
+// the first in a row. It tells nothing if one that was sent later had an answer.
+func (b *breaker) failed(sent, now, cooldown time.Duration) {
+	if int64(sent) < b.reached.Load() {
+		return
+	}
 	if b.failures.Add(1) >= failuresToOpen {
 		b.openFor.Store(max(int64(now+cooldown), 1))
 	}
 }
 
-// abandoned is told of a call whose caller gave up at now. It has failed if callers
-// have been giving up for so long, one after the other, and nobody had an answer.
+// abandoned is told of a call whose caller gave up at now. It has failed if nobody
+// had an answer for so long, of which the times count while somebody waited.
 func (b *breaker) abandoned(sent, now, long, cooldown time.Duration) (failed bool) {
-	at := max(int64(now), 1)
-	last := b.gaveUp.Swap(at)
-	since := b.silent.Load()
-	if since == 0 || int64(sent)-last >= int64(long) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at, since, last := max(int64(now), 1), b.silent.Load(), b.gaveUp
+	b.gaveUp = max(last, at)
+	if since == 0 { // there may have been an answer just before
 		b.silent.Store(at)
 		return false
+	}
+	if int64(sent)-last >= int64(long) {
+		since = int64(sent)
+		b.silent.Store(since)
 	}
 	if at-since < int64(long) {
 		return false
 	}
-	b.failed(now, cooldown)
+	b.failed(sent, now, cooldown)
 	return true
 }
 

@@ -79,8 +79,8 @@
 // MaxRetries is, so that nothing is counted twice; what is lost is at most that
 // call's events, or lease. After three such calls in a row the server is left alone
 // for a Cooldown, and then tried by one call at a time until one is answered. Calls
-// whose contexts end before the Timeout count too, once callers have been giving up
-// for a quarter of it, one after the other, and nobody had an answer. In a Cluster
+// whose contexts end before the Timeout count too, once such callers have waited for
+// a quarter of it in all, and nobody had an answer. In a Cluster
 // that is done for each of 64 ranges of slots, and with its AutoPipeline for all.
 //
 // What callers get meanwhile is [Options].WhenDown, unless their context is done,

@@ -376,7 +376,7 @@ func TestBreakerClosesAfterARace(t *testing.T) {
 		if now := b.left(0); !b.lets(now, cooldown) {
 			t.Fatalf("no call is let through at %d", now)
 		}
-		b.answered()
+		b.answered(200)
 		if !b.lets(0, cooldown) || b.left(0) != 0 {
 			t.Fatalf("after an answer it is open until %d", b.left(0))
 		}
@@ -391,10 +391,10 @@ func TestBreakerClosesAfterARace(t *testing.T) {
 			var b breaker
 			var both sync.WaitGroup
 			for range failuresToOpen - 1 {
-				b.failed(100, cooldown)
+				b.failed(100, 100, cooldown)
 			}
-			both.Go(func() { b.failed(100, cooldown) })
-			both.Go(b.answered)
+			both.Go(func() { b.failed(100, 100, cooldown) })
+			both.Go(func() { b.answered(0) })
 			both.Wait()
 			closes(t, &b)
 		}
@@ -463,7 +463,7 @@ func TestImpatientCallers(t *testing.T) {
 	}
 	abandon(105, 110, true)
 	abandon(105, 110, true)
-	b.answered()
+	b.answered(106)
 	for range 2 * failuresToOpen {
 		abandon(90, 120, false) // nobody knows of a time before the answer
 	}
@@ -480,10 +480,33 @@ func TestImpatientCallers(t *testing.T) {
 	if !b.lets(130+cooldown, cooldown) {
 		t.Fatal("it stays open")
 	}
-	b.answered()
+	b.answered(1130)
 	// When nobody asks, nobody goes without an answer.
 	for i := range time.Duration(2 * failuresToOpen) {
 		abandon(2000+20*i, 2001+20*i, false)
+	}
+	b.answered(3000)
+	// Who waits seldom, but for long, goes without an answer.
+	abandon(3001, 3012, false)
+	for i := range time.Duration(failuresToOpen) {
+		abandon(3100+100*i, 3111+100*i, true)
+	}
+	if b.lets(3400, cooldown) {
+		t.Fatal("it is not open")
+	}
+
+	// Those who give up together give up at one time.
+	for range 1000 {
+		var b breaker
+		b.abandoned(0, 1, long, cooldown)
+		var all sync.WaitGroup
+		for range 2 * failuresToOpen {
+			all.Go(func() { b.abandoned(5000, 5001, long, cooldown) })
+		}
+		all.Wait()
+		if b.failures.Load() != 0 {
+			t.Fatal("many who gave up at once count as one who waited")
+		}
 	}
 
 	p := newProxy(t, newServer(t).addr())
@@ -519,6 +542,61 @@ func TestImpatientCallers(t *testing.T) {
 	}
 }
 
+// Calls that go without an answer together do not make the server one that does not
+// answer, if later ones had answers.
+func TestFailuresBeforeAnAnswer(t *testing.T) {
+	const cooldown = 1000
+	var b breaker
+	b.answered(50)
+	for range 2 * failuresToOpen {
+		b.failed(10, 100, cooldown)
+	}
+	if !b.lets(100, cooldown) {
+		t.Fatal("calls of before an answer have opened it")
+	}
+	for i := range failuresToOpen {
+		if !b.lets(100, cooldown) {
+			t.Fatalf("after %d it is open", i)
+		}
+		b.failed(60, 100, cooldown)
+	}
+	if b.lets(100, cooldown) {
+		t.Fatal("it is not open")
+	}
+}
+
+// The error says what it was, and only of the Timeout that it was the Timeout.
+func TestErrorTellsWhy(t *testing.T) {
+	ctx := context.Background()
+	p := newProxy(t, newServer(t).addr())
+	p.set(true, false, false)
+	slow := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: true, ReadTimeout: 20 * time.Millisecond, MaxRetries: -1, DialerRetries: 1})
+	defer slow.Close()
+	dials := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true, DialerRetries: 1, Dialer: func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}
+	}})
+	defer dials.Close()
+	for _, tt := range []struct {
+		client  redis.UniversalClient
+		options Options
+		want    string
+	}{
+		{slow, Options{Timeout: time.Minute}, "i/o timeout"},
+		{slow, Options{Timeout: 5 * time.Millisecond}, "no answer within the Timeout of 5ms"},
+		{dials, Options{Timeout: time.Minute}, "dial tcp: context deadline exceeded"},
+		{away(t), Options{Timeout: time.Minute}, "connection refused"},
+	} {
+		l, err := New(tokenbucket.Config{Limit: 10, Window: time.Hour}, tt.client, tt.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = l.Take(ctx, "key", 1)
+		if !errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Take = %v, want an error with %q", err, tt.want)
+		}
+	}
+}
+
 // A Batch that tries a server again asks it about all of its keys.
 func TestBatchTriesAgain(t *testing.T) {
 	fake := clock.NewFake()
@@ -527,7 +605,7 @@ func TestBatchTriesAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range failuresToOpen {
-		l.health.breakers[0].failed(0, time.Second)
+		l.health.breakers[0].failed(0, 0, time.Second)
 	}
 	requests := []Request{{"a", 1}, {"b", 1}, {"c", 1}, {"a", 1}}
 	if _, err := l.Batch(context.Background(), requests); !errors.Is(err, ErrUnavailable) {

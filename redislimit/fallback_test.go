@@ -112,7 +112,7 @@ func TestFallbackWakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range failuresToOpen {
-			l.health.breakers[0].failed(fake.Now(), time.Hour)
+			l.health.breakers[0].failed(0, fake.Now(), time.Hour)
 		}
 		d := take(t, l, "key", 1)
 		done := make(chan error, 1)

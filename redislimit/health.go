@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -9,12 +10,14 @@ import (
 )
 
 // health is what a process knows of how its server is. The limits of a Store
-// share one, and so do those of an All.
+// share one, and an All has that of its first.
 type health struct {
 	breakers []breaker             // one, or of a Cluster one for each range of slots
 	trouble  atomic.Pointer[error] // why the server did not decide, the last time
-	told     atomic.Bool           // whether the logger knows of it
-	tellAt   atomic.Int64          // not before this reading of the clock
+
+	mu     sync.Mutex    // for changes of trouble
+	told   bool          // whether the logger knows of it
+	tellAt time.Duration // not before this reading of the clock
 }
 
 func newHealth(client redis.UniversalClient) *health {
@@ -29,17 +32,22 @@ func (h *health) decided(log *slog.Logger) {
 	if h.trouble.Load() == nil {
 		return
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.trouble.Store(nil)
-	if log != nil && h.told.CompareAndSwap(true, false) {
+	if h.told {
+		h.told = false
 		log.Info("redislimit: the server decides again")
 	}
 }
 
 // failed notes that the server does not decide.
 func (h *health) failed(err error, log *slog.Logger, now, cooldown time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.trouble.Store(&err)
-	if at := h.tellAt.Load(); log != nil && int64(now) >= at && !h.told.Load() && h.tellAt.CompareAndSwap(at, int64(now+cooldown)) {
-		h.told.Store(true)
+	if log != nil && !h.told && now >= h.tellAt {
+		h.told, h.tellAt = true, now+cooldown
 		log.Error(err.Error())
 	}
 }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/ratekeep/ratelimit/clock"
 	"github.com/ratekeep/ratelimit/httplimit"
@@ -75,6 +78,63 @@ func TestLogger(t *testing.T) {
 		}
 	}
 	check(3, 3)
+
+	// A failure and a decision at the same time leave it knowing what to tell.
+	h := newHealth(nil)
+	for range 10_000 {
+		var both sync.WaitGroup
+		both.Go(func() { h.failed(ErrUnavailable, o.Logger, 0, 0) })
+		both.Go(func() { h.decided(o.Logger) })
+		both.Wait()
+		if (h.trouble.Load() != nil) != h.told {
+			t.Fatalf("the Logger knows of trouble: %v; there is: %v", h.told, h.trouble.Load())
+		}
+		h.decided(o.Logger)
+	}
+}
+
+// An outage that only those see who do not wait for long is told, too.
+func TestLoggerOfImpatientCallers(t *testing.T) {
+	var out bytes.Buffer
+	fake := clock.NewFake()
+	fake.Set(time.Hour)
+	o := Options{Cooldown: time.Hour, Logger: slog.New(slog.NewTextHandler(&out, nil))}
+	l, err := New(tokenbucket.Config{Limit: 1_000, Window: time.Second, Clock: fake}, &canceling{}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.health.failed(ErrUnavailable, o.Logger, fake.Now(), o.Cooldown)
+	l.health.decided(o.Logger)
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		l.client.(*canceling).cancel = cancel
+		l.bounded = true
+		l.Take(ctx, "key", 1)
+		fake.Advance(l.options.Timeout / 8)
+	}
+	if n := strings.Count(out.String(), "level=ERROR"); n != 1 {
+		t.Errorf("within a Cooldown the Logger was told:\n%s", &out)
+	}
+	fake.Advance(time.Hour)
+	ctx, cancel := context.WithCancel(context.Background())
+	l.client.(*canceling).cancel = cancel
+	l.Take(ctx, "key", 1)
+	if n := strings.Count(out.String(), "level=ERROR"); n != 2 {
+		t.Errorf("after it the Logger was told:\n%s", &out)
+	}
+}
+
+// canceling is a client whose callers give up.
+type canceling struct {
+	redis.UniversalClient
+	cancel func()
+}
+
+func (c *canceling) Process(ctx context.Context, cmd redis.Cmder) error {
+	c.cancel()
+	<-ctx.Done()
+	cmd.SetErr(ctx.Err())
+	return ctx.Err()
 }
 
 // The limits of a Store find out together that the server is away.

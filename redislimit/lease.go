@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ratekeep/ratelimit"
@@ -29,6 +30,8 @@ type lease struct {
 	taken ratelimit.Decision // by which those were admitted
 	until time.Duration      // the reading at which they lapse
 	gone  bool               // from the keys
+
+	asking atomic.Bool // whether the one whose turn it is asks the server
 }
 
 func newLeases() *leases { return &leases{keys: make(map[string]*lease)} }
@@ -42,6 +45,9 @@ func (l *Limiter) leased(ctx context.Context, key string, q question) (ratelimit
 		return l.request(ctx, key, q)
 	}
 	if !m.tryEnter() {
+		if b := l.breaker(key); m.asking.Load() && b.left(now) > 0 {
+			return ratelimit.Decision{N: q.n, Limit: l.most}, l.tooSoon(b, now)
+		}
 		var stop func()
 		ctx, stop = l.timeouts.within(ctx)
 		defer stop()
@@ -62,21 +68,23 @@ func (l *Limiter) leased(ctx context.Context, key string, q question) (ratelimit
 		m.left = 0
 	}
 	old, held := m.taken, m.left
-	if held < q.n {
+	if held < q.n || q.n == 0 {
+		m.asking.Store(true)
+		defer m.asking.Store(false)
 		var stop func()
 		ctx, stop = l.timeouts.within(ctx)
 		defer stop()
 		// A whole lease; or else what is needed.
 		n := l.options.Lease
 		if !q.take {
-			n = q.n - held
+			n = max(q.n-held, 0)
 		}
 		d, err := l.request(ctx, key, question{n: n, take: q.take})
 		if err == nil && !d.Allowed && n > q.n-held {
 			n = q.n - held
 			d, err = l.request(ctx, key, question{n: n, take: true})
 		}
-		if err == nil && !d.Allowed {
+		if err == nil && (!d.Allowed || q.n == 0) {
 			d.Remaining += held
 		}
 		if err != nil || !d.Allowed || !q.take {

@@ -136,6 +136,9 @@ func TestLeaseRemains(t *testing.T) {
 				t.Errorf("%s: 5 of the 4 in the lease: %+v, %v", k.name, d, err)
 			}
 		}
+		if d, err := l.Peek(context.Background(), "key", 0); err != nil || !d.Allowed || d.Remaining != 4 {
+			t.Errorf("%s: none of the 4 in the lease: %+v, %v", k.name, d, err)
+		}
 		if d := take(t, l, "key", 4); !d.Allowed {
 			t.Errorf("%s: 4 of the 4 in the lease: %+v", k.name, d)
 		}
@@ -275,17 +278,55 @@ func TestHurriedCallsAreNotFailures(t *testing.T) {
 	l.client = &hiccup{UniversalClient: l.client}
 	l.client.(*hiccup).calls.Store(1)
 	for range 2 * failuresToOpen {
-		out := timeout{begun: time.Now(), end: time.Now(), Context: context.Background()}
-		if _, err := l.leased(&timedContext{context.Background(), out.Context, out.end}, "key", takeOne); !errors.Is(err, ErrUnavailable) {
+		hurried := &timedContext{context.Background(), context.Background(), time.Now()}
+		if _, err := l.leased(hurried, "key", takeOne); !errors.Is(err, ErrUnavailable) {
 			t.Fatal(err)
 		}
-		hurried := &timedContext{context.Background(), out.Context, out.end}
 		if _, err := l.change(hurried, "key", l.resetCommand(hurried, "key")); !errors.Is(err, ErrUnavailable) {
 			t.Fatal(err)
 		}
 	}
-	if b := &l.health.breakers[0]; b.failures.Load() != 0 {
+	b := &l.health.breakers[0]
+	if b.failures.Load() != 0 {
 		t.Errorf("%d failures are counted", b.failures.Load())
+	}
+	// But what it says at once it says.
+	l.client = away(t)
+	hurried := &timedContext{context.Background(), context.Background(), time.Now().Add(l.options.Timeout / 5)}
+	if _, err := l.leased(hurried, "key", takeOne); !errors.Is(err, ErrUnavailable) || b.failures.Load() != 1 {
+		t.Errorf("a connection is refused: %v; %d failures are counted", err, b.failures.Load())
+	}
+}
+
+// While one who tries the server again holds the lease, the others are told at once
+// that it is left alone.
+func TestLeaseWhileTheServerIsLeftAlone(t *testing.T) {
+	ctx := context.Background()
+	fake, _, ls := onFakeTime(t, kinds[2], 100, time.Hour, Options{Lease: 10, WhenDown: Admit})
+	l := ls[0]
+	take(t, l, "another", 1)
+	for range failuresToOpen {
+		l.health.breakers[0].failed(fake.Now(), fake.Now(), l.options.Cooldown)
+	}
+	fake.Advance(l.options.Cooldown)
+	var within, lasting ratelimit.Decision
+	good := l.client
+	l.client = &observed{good, func(context.Context, redis.Cmder) {
+		d, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
+		if err != nil {
+			t.Error(err)
+		}
+		within = d
+		lasting = take(t, l, "another", 1)
+	}}
+	if d := take(t, l, "key", 1); !decidedByServer(d) {
+		t.Errorf("of one who tries the server: %+v", d)
+	}
+	if !within.Allowed || decidedByServer(within) {
+		t.Errorf("of another meanwhile: %+v", within)
+	}
+	if !lasting.Allowed || !decidedByServer(lasting) {
+		t.Errorf("of a lease that lasts: %+v", lasting)
 	}
 }
 
@@ -303,7 +344,7 @@ func TestCloseAgain(t *testing.T) {
 		t.Errorf("Close of a context that is done = %v", err)
 	}
 	for range failuresToOpen {
-		l.health.breakers[0].failed(fake.Now(), l.options.Cooldown)
+		l.health.breakers[0].failed(fake.Now(), fake.Now(), l.options.Cooldown)
 	}
 	if err := l.Close(context.Background()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("Close while the server is left alone = %v", err)
@@ -444,7 +485,7 @@ func TestLongKeysAreNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	take(t, leasing, long, 10)
-	if len(leasing.leases.keys) != 0 {
+	if leasing.leases.keys[long] != nil {
 		t.Error("a lease is kept")
 	}
 	for _, l := range ls {

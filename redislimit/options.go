@@ -85,8 +85,8 @@ func (w WhenDown) String() string {
 }
 
 // ErrUnavailable is wrapped by the error of a call that the server did not
-// decide. The error also wraps what it is that went wrong, unless that is the
-// Timeout.
+// decide. The error also wraps what it is that went wrong, unless that is a
+// time-out.
 var ErrUnavailable = errors.New("redislimit: the server did not decide")
 
 const (
@@ -122,10 +122,10 @@ func (o Options) complete(limit int) (Options, error) {
 		return o, fmt.Errorf("redislimit: Share %d is for Fallback only, and WhenDown is %v", o.Share, o.WhenDown)
 	case o.Refusals != NoRefusals && (o.Refusals < 0 || o.Refusals > maxRefusals):
 		return o, fmt.Errorf("redislimit: Refusals %d is out of range [0, %d], and not NoRefusals", o.Refusals, maxRefusals)
-	case o.Lease <= 1 && o.LeaseFor != 0:
-		return o, fmt.Errorf("redislimit: LeaseFor %v is for leases only, and Lease is %d", o.LeaseFor, o.Lease)
 	case o.Lease < 0 || o.Lease > limit:
 		return o, fmt.Errorf("redislimit: Lease %d is out of range [0, %d]", o.Lease, limit)
+	case o.Lease <= 1 && o.LeaseFor != 0:
+		return o, fmt.Errorf("redislimit: LeaseFor %v is for leases only, and Lease is %d", o.LeaseFor, o.Lease)
 	}
 	for _, d := range []struct {
 		field   string

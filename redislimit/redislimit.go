@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -201,7 +200,7 @@ func (l *Limiter) Take(ctx context.Context, key string, n int) (ratelimit.Decisi
 }
 
 // Peek answers what Take would, and takes nothing. Remaining is what n would leave:
-// Peek(ctx, key, 0) tells what is left.
+// Peek(ctx, key, 0) tells what is left, here and on the server.
 func (l *Limiter) Peek(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
 	if err := ctx.Err(); err != nil {
 		return ratelimit.Decision{N: n, Limit: l.most}, err
@@ -231,6 +230,10 @@ func (l *Limiter) Refund(ctx context.Context, key string, d ratelimit.Decision) 
 
 // Reset returns a key to its fresh state.
 func (l *Limiter) Reset(ctx context.Context, key string) error {
+	if l.fallback != nil {
+		l.fallback.reset(key)
+		l.lines.wake(key)
+	}
 	if l.leases != nil && len(key) <= maxKept {
 		var stop func()
 		ctx, stop = l.timeouts.within(ctx)
@@ -245,16 +248,12 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 			m.left = 0
 		}
 	}
-	if l.fallback != nil {
-		l.fallback.reset(key)
-		l.lines.wake(key)
-	}
 	_, err := l.change(ctx, key, l.resetCommand(ctx, key))
 	return err
 }
 
 // Err is why the server did not make the last decision that this Limiter, or an
-// All of it, asked it for; nil if it did.
+// All of which it is the first, asked it for; nil if it did.
 func (l *Limiter) Err() error {
 	if err := l.health.trouble.Load(); err != nil {
 		return *err
@@ -309,7 +308,7 @@ func (l *Limiter) settle(ctx context.Context, key string, q question) (ratelimit
 // decide answers a question from a lease, from what is remembered, or by the
 // server.
 func (l *Limiter) decide(ctx context.Context, key string, q question) (ratelimit.Decision, error) {
-	if l.leases != nil && q.ahead == 0 && !q.paced && possible(q.n, l.options.Lease) && len(key) <= maxKept {
+	if l.leases != nil && q.ahead == 0 && !q.paced && 0 <= q.n && q.n <= l.options.Lease && len(key) <= maxKept {
 		return l.leased(ctx, key, q)
 	}
 	return l.request(ctx, key, q)
@@ -330,25 +329,24 @@ func (l *Limiter) ask(ctx context.Context, key string, q question) (ratelimit.De
 	if !b.lets(sent, l.options.Cooldown) {
 		return ratelimit.Decision{N: q.n, Limit: l.most}, l.tooSoon(b, sent)
 	}
-	commands := [1]*command{l.takeCommand(ctx, key, q)}
 	hurried := l.timeouts.hurried(ctx)
+	ctx, stop := l.timeouts.within(ctx)
+	defer stop()
+	commands := [1]*command{l.takeCommand(ctx, key, q)}
 	err := l.send(ctx, commands[:])
-	d, came, err := l.hear(ctx, key, q, sent, commands[0], err)
-	if came == noAnswer && hurried {
-		came = abandoned
-	}
+	d, came, err := l.hear(ctx, key, q, sent, commands[0], hurried, err)
 	l.tell(ctx, b, came, sent)
 	return d, err
 }
 
 // hear turns what came of a call, sent at a reading of the clock, into a
 // decision.
-func (l *Limiter) hear(ctx context.Context, key string, q question, sent time.Duration, c *command, err error) (ratelimit.Decision, outcome, error) {
+func (l *Limiter) hear(ctx context.Context, key string, q question, sent time.Duration, c *command, hurried bool, err error) (ratelimit.Decision, outcome, error) {
 	var a answer
 	if err == nil {
 		a, err = c.answer(len(l.limits))
 	}
-	came, err := l.judge(ctx, err)
+	came, err := l.judge(ctx, hurried, err)
 	if err != nil {
 		return ratelimit.Decision{N: q.n, Limit: l.most}, came, err
 	}
@@ -371,7 +369,7 @@ const (
 )
 
 // judge returns what a command tells of the server, and what the caller is told.
-func (l *Limiter) judge(ctx context.Context, err error) (outcome, error) {
+func (l *Limiter) judge(ctx context.Context, hurried bool, err error) (outcome, error) {
 	var spoken redis.Error
 	came := answered
 	switch {
@@ -381,13 +379,20 @@ func (l *Limiter) judge(ctx context.Context, err error) (outcome, error) {
 	case errors.As(err, &spoken):
 	case callersErr(ctx) != nil:
 		return abandoned, callersErr(ctx)
+	case late(ctx) && hurried:
+		came = abandoned
 	default:
 		came = noAnswer
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-		// Wrapped, it would look as if the caller's had come.
+	switch {
+	case came == answered:
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case late(ctx):
 		err = fmt.Errorf("%w: no answer within the Timeout of %v", ErrUnavailable, l.options.Timeout)
-	} else {
+	case errors.Is(err, context.DeadlineExceeded):
+		// The client's own, for dialing. Wrapped, it would look like the caller's.
+		err = fmt.Errorf("%w: %v", ErrUnavailable, err)
+	default:
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	l.health.failed(err, l.options.Logger, l.clock.Now(), l.options.Cooldown)
@@ -398,14 +403,14 @@ func (l *Limiter) judge(ctx context.Context, err error) (outcome, error) {
 func (l *Limiter) tell(ctx context.Context, b *breaker, came outcome, sent time.Duration) {
 	switch came {
 	case answered:
-		b.answered()
+		b.answered(sent)
 	case abandoned:
 		now := l.clock.Now()
-		if b.abandoned(sent, now, l.options.Timeout/4, l.options.Cooldown) {
+		if b.abandoned(sent, now, l.options.Timeout/4, l.options.Cooldown) || b.openFor.Load() != 0 {
 			l.health.failed(fmt.Errorf("%w: no answer to callers who did not wait for the Timeout", ErrUnavailable), l.options.Logger, now, l.options.Cooldown)
 		}
 	case noAnswer:
-		b.failed(l.clock.Now(), l.options.Cooldown)
+		b.failed(sent, l.clock.Now(), l.options.Cooldown)
 		if c, ok := l.client.(*redis.ClusterClient); ok {
 			// It may be another server's by now.
 			c.ReloadState(ctx)
@@ -442,8 +447,10 @@ func (l *Limiter) change(ctx context.Context, key string, c *command) (sent bool
 	if !b.lets(now, l.options.Cooldown) {
 		return false, l.tooSoon(b, now)
 	}
-	commands := []*command{c}
 	hurried := l.timeouts.hurried(ctx)
+	ctx, stop := l.timeouts.within(ctx)
+	defer stop()
+	commands := []*command{c}
 	err = l.send(ctx, commands)
 	if err == nil {
 		err = commands[0].Err()
@@ -452,10 +459,7 @@ func (l *Limiter) change(ctx context.Context, key string, c *command) (sent bool
 		l.refusals.forget(key, l.clock.Now())
 	}
 	l.lines.wake(key)
-	came, err := l.judge(ctx, err)
-	if came == noAnswer && hurried {
-		came = abandoned
-	}
+	came, err := l.judge(ctx, hurried, err)
 	l.tell(ctx, b, came, now)
 	return true, err
 }

@@ -143,11 +143,9 @@ func (c *command) whole(ctx context.Context) *command {
 }
 
 // send runs commands, each once, in one round trip, and tells of each in its own
-// error how it went. If it returns an error there was no answer in time, and the
-// commands must not be touched any more.
+// error how it went. Ctx has the time-out. If send returns an error there was no
+// answer in time, and the commands must not be touched any more.
 func (l *Limiter) send(ctx context.Context, commands []*command) error {
-	ctx, stop := l.timeouts.within(ctx)
-	defer stop()
 	if err := l.sendOnce(ctx, commands); err != nil {
 		return err
 	}

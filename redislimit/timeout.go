@@ -69,11 +69,17 @@ func (c *timedContext) Deadline() (time.Time, bool) { return c.end, true }
 func (c *timedContext) Done() <-chan struct{}       { return c.either.Done() }
 func (c *timedContext) Err() error                  { return context.Cause(c.either) }
 
-// hurried reports whether little of a time-out is left to a call that is about to
-// be made.
+// hurried reports whether little is left of the time-out of a call that is about to
+// be made, because it had to wait before.
 func (t *timeouts) hurried(ctx context.Context) bool {
 	c, ok := ctx.(*timedContext)
 	return ok && time.Until(c.end) < t.after/4
+}
+
+// late reports whether a context's time is out.
+func late(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ok && !time.Now().Before(end)
 }
 
 // callersErr is why a caller does not wait any more; nil if only a time-out has
@@ -82,8 +88,8 @@ func callersErr(ctx context.Context) error {
 	if c, ok := ctx.(*timedContext); ok {
 		ctx = c.Context
 	}
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded // its timer may be late
+	if late(ctx) {
+		return context.DeadlineExceeded // also before its timer is
 	}
 	return ctx.Err()
 }

@@ -103,10 +103,10 @@ func TestTimeouts(t *testing.T) {
 	})
 }
 
-// late is a context whose deadline has passed, and whose timer is late.
-type late struct{ context.Context }
+// passed is a context whose deadline has passed, and whose timer is late.
+type passed struct{ context.Context }
 
-func (late) Deadline() (time.Time, bool) { return time.Now(), true }
+func (passed) Deadline() (time.Time, bool) { return time.Now(), true }
 
 func TestCallersErr(t *testing.T) {
 	background := context.Background()
@@ -115,9 +115,9 @@ func TestCallersErr(t *testing.T) {
 		want error
 	}{
 		{background, nil},
-		{late{background}, context.DeadlineExceeded},
-		{&timedContext{background, late{background}, time.Now()}, nil},
-		{&timedContext{late{background}, background, time.Now()}, context.DeadlineExceeded},
+		{passed{background}, context.DeadlineExceeded},
+		{&timedContext{background, passed{background}, time.Now()}, nil},
+		{&timedContext{passed{background}, background, time.Now()}, context.DeadlineExceeded},
 	} {
 		if got := callersErr(tt.ctx); got != tt.want {
 			t.Errorf("of %v: %v, want %v", tt.ctx, got, tt.want)
