@@ -287,7 +287,10 @@ func TestBlockedConnection(t *testing.T) {
 
 				p.set(requests, !requests, false)
 				defer p.set(false, false, false)
-				for range failuresToOpen {
+				if _, err := inTime(t, func() (d ratelimit.Decision, err error) { return d, l.Reset(ctx, "key") }); !errors.Is(err, ErrUnavailable) {
+					t.Errorf("Reset = %v", err)
+				}
+				for range failuresToOpen - 1 {
 					begun := time.Now()
 					d, err := inTime(t, func() (ratelimit.Decision, error) { return l.Take(ctx, "key", 1) })
 					if d.Allowed || !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "no answer within the Timeout of 20ms") ||
@@ -338,7 +341,7 @@ func TestBatchFailsOnce(t *testing.T) {
 	for name, bounded := range map[string]bool{"bounded": true, "unbounded": false} {
 		t.Run(name, func(t *testing.T) {
 			p := newProxy(t, server.addr())
-			client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: bounded})
+			client := redis.NewClient(&redis.Options{Addr: p.addr(), ContextTimeoutEnabled: bounded, ReadTimeout: -1})
 			defer client.Close()
 			l, err := New(tokenbucket.Config{Limit: 1000, Window: time.Hour, Clock: clock.NewFake()}, client,
 				Options{Prefix: t.Name(), Timeout: 50 * time.Millisecond})
@@ -352,7 +355,11 @@ func TestBatchFailsOnce(t *testing.T) {
 				if open := b.openFor.Load() != 0; open {
 					t.Fatalf("after %d calls without an answer the server is left alone", i)
 				}
-				decisions, err := l.Batch(ctx, []Request{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}})
+				var decisions []ratelimit.Decision
+				_, err := inTime(t, func() (d ratelimit.Decision, err error) {
+					decisions, err = l.Batch(ctx, []Request{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}})
+					return d, err
+				})
 				if !errors.Is(err, ErrUnavailable) {
 					t.Fatalf("Batch = %+v, %v", decisions, err)
 				}

@@ -416,6 +416,15 @@ func TestLeaseAfterAWait(t *testing.T) {
 		if d, err := l.request(ctx, "key", question{}); err != nil || d.Remaining != 80 {
 			t.Errorf("after two leases of 10, of which one lapsed during a wait for it: %+v, %v", d, err)
 		}
+		// Also of one that is only handed out, while the server is left alone.
+		for range failuresToOpen {
+			l.health.breakers[0].failed(fake.Now(), fake.Now(), time.Hour)
+		}
+		m.turn <- struct{}{}
+		all.Go(func() { take(t, l, "key", 1) })
+		synctest.Wait()
+		m.exit()
+		all.Wait()
 		m.gone = true
 		if m.tryEnter() {
 			t.Error("a lease is handed out that is gone")
