@@ -370,12 +370,13 @@ const (
 
 // judge returns what a command tells of the server, and what the caller is told.
 func (l *Limiter) judge(ctx context.Context, hurried bool, err error) (outcome, error) {
+	if err == nil {
+		l.health.decided(l.options.Logger)
+		return answered, nil
+	}
 	var spoken redis.Error
 	came := answered
 	switch {
-	case err == nil:
-		l.health.decided(l.options.Logger)
-		return answered, nil
 	case errors.As(err, &spoken):
 	case callersErr(ctx) != nil:
 		return abandoned, callersErr(ctx)

@@ -131,7 +131,10 @@ func (s *script) call(ctx context.Context, keys int, args []any) *command {
 
 // forgotten reports whether the server did not run the script because it does
 // not know it.
-func (c *command) forgotten() bool { return redis.HasErrorPrefix(c.Err(), "NOSCRIPT") }
+func (c *command) forgotten() bool {
+	err := c.Err()
+	return err != nil && redis.HasErrorPrefix(err, "NOSCRIPT")
+}
 
 // whole is the same call with the script's source, by which the server learns it.
 func (c *command) whole(ctx context.Context) *command {
