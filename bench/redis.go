@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/ratekeep/ratelimit/fixedwindow"
 	"github.com/ratekeep/ratelimit/leakybucket"
@@ -40,7 +41,8 @@ type redisSamples struct {
 // measureRedis prints what decisions cost that are made on a server.
 func (o options) measureRedis(stdout, stderr io.Writer) error {
 	ctx := context.Background()
-	client := redis.NewClient(&redis.Options{Addr: o.redis, PoolSize: 64, ContextTimeoutEnabled: true})
+	redis.SetLogger(&logging.VoidLogger{}) // what goes wrong is returned
+	client := redis.NewClient(&redis.Options{Addr: o.redis, PoolSize: 64, ContextTimeoutEnabled: true, DialerRetries: 1})
 	defer client.Close()
 	if err := client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("-redis %s: %w", o.redis, err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // freeAddr is where nobody listens.
@@ -50,6 +51,7 @@ func startRedis(t *testing.T) (addr string) {
 		server.Process.Kill()
 		server.Wait()
 	})
+	redis.SetLogger(&logging.VoidLogger{})
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
 	for client.Ping(ctx).Err() != nil {

@@ -13,6 +13,9 @@
 // [redis.UniversalClient]: one server, Sentinel, or a Cluster. It takes Redis 6.2
 // or later, or Valkey.
 //
+// [All] decides several limits of a key at once, and [Limiter.Batch] many keys.
+// [Store] moves the limits of a server that uses package httplimit to Redis.
+//
 // # Promise
 //
 // Each algorithm admits what the package of its name says, over all processes and
@@ -83,10 +86,11 @@
 // a quarter of it in all, and nobody had an answer. In a Cluster
 // that is done for each of 64 ranges of slots, and with its AutoPipeline for all.
 //
-// What callers get meanwhile is [Options].WhenDown, unless their context is done,
-// whose error they get then. The limits of Fallback begin fresh and know nothing of
-// what the server admitted, nor it of what they do. They are a Share of the whole,
-// rounded down so that all together keep the rate, but never below a burst of 1.
+// [Limiter.Err] tells, and [Options].Logger is told. What callers get meanwhile is
+// [Options].WhenDown, unless their context is done, whose error they get then. The
+// limits of Fallback begin fresh and know nothing of what the server admitted, nor
+// it of what they do. They are a Share of the whole, rounded down so that all
+// together keep the rate, but never below a burst of 1.
 //
 // A Decision that the server did not make has an At of the Config's Clock, below 18
 // years; Refund knows it by that. With Refuse its RetryAfter is when the server is

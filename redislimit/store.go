@@ -23,20 +23,17 @@ import (
 // has.
 //
 // Each limit has the Options, and its ID in the keys, so that limits count apart
-// even if they are equal. Servers whose Configs differ need
-// a Prefix of their own, or what stands at the same place in both counts
-// together if it is equal.
+// even if they are equal. Servers whose Configs differ need a Prefix of their own,
+// or what stands at the same place in both counts together if it is equal.
 //
 // Plans of one limit that have different rates count each for itself: what a
 // client has used up under one does not weigh on it under another.
 //
 // A request that several rates apply to makes two round trips for each, one after
-// the other: a Peek and a Take. While the server is away the limits of a Store find
-// it out together, so that three calls go without an answer and not three for each.
-//
-// While the server is away, Refuse leaves the choice to
-// [httplimit.Config].AdmitOnError, and its Logger is told. Of Admit and Fallback
-// only [Options].Logger is told.
+// the other: a Peek and a Take. When the server goes away the limits of a Store find
+// it out together: three calls go without an answer, and not three for each. Then
+// Refuse leaves the choice to [httplimit.Config].AdmitOnError, and its Logger is
+// told. Of Admit and Fallback only [Options].Logger is told.
 //
 // The keys on the server are {Prefix:key}/ID/limit, with the Spec's ID: where the
 // limit stands in the Config. When one is inserted before it, its ID is another, and

@@ -1,4 +1,5 @@
--- Decides on events under the limit whose key this is, and admits them if it does.
+-- As takeall.lua, of one limit, without its tables: decides on events under the
+-- limit whose key this is, and admits them if it does.
 -- ARGV is 1 to take and 0 to peek, and then the limit's numbers. The reply is now,
 -- whether they are admitted, and the three numbers that say what it was before.
 local key = KEYS[1]

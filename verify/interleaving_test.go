@@ -126,6 +126,21 @@ type explorer struct {
 	events  int64
 }
 
+// stepByStep is an explorer that the stepped build's steps stop at, until the test
+// ends. In other builds the test is skipped.
+func stepByStep(t *testing.T) *explorer {
+	t.Helper()
+	if !*stepped {
+		t.Skip("TestStepped runs it")
+	}
+	e := new(explorer)
+	pause, yield := step.Pause, step.Yield
+	t.Cleanup(func() { step.Pause, step.Yield = pause, yield })
+	step.Pause = func() { e.stop(false) }
+	step.Yield = func() { e.stop(true) }
+	return e
+}
+
 // process is a client that runs step by step.
 type process struct {
 	calls   []porcupine.Operation

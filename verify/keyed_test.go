@@ -16,7 +16,6 @@ import (
 	"github.com/ratekeep/ratelimit/slidinglog"
 	"github.com/ratekeep/ratelimit/slidingwindow"
 	"github.com/ratekeep/ratelimit/tokenbucket"
-	"github.com/ratekeep/ratelimit/verify/step"
 )
 
 // busy is one key of a table in which others come and are forgotten during the
@@ -157,14 +156,7 @@ func TestKeyInterleavings(t *testing.T) {
 // key up, under one plan or the other, or make the table anew. Whatever they do,
 // exactly the limit is admitted.
 func TestKeyStepByStep(t *testing.T) {
-	if !*stepped {
-		t.Skip("TestStepped runs it")
-	}
-	e := new(explorer)
-	oldPause, oldYield := step.Pause, step.Yield
-	defer func() { step.Pause, step.Yield = oldPause, oldYield }()
-	step.Pause = func() { e.stop(false) }
-	step.Yield = func() { e.stop(true) }
+	e := stepByStep(t)
 
 	// What is admitted of the key.
 	type table struct {
@@ -290,14 +282,7 @@ func TestPlaceIsNotLost(t *testing.T) {
 // interrupt runs a on a clock that stands still, and all of b after each of its
 // steps.
 func interrupt(t *testing.T, scene func(c clock.Clock) (a, b func(), check func(steps int))) {
-	if !*stepped {
-		t.Skip("TestStepped runs it")
-	}
-	e := new(explorer)
-	oldPause, oldYield := step.Pause, step.Yield
-	defer func() { step.Pause, step.Yield = oldPause, oldYield }()
-	step.Pause = func() { e.stop(false) }
-	step.Yield = func() { e.stop(true) }
+	e := stepByStep(t)
 	client := func(calls func()) *process {
 		p := &process{hand: hand{now: 40}}
 		next, stop := iter.Pull(func(yield func(pause) bool) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/ratekeep/ratelimit"
 	"github.com/ratekeep/ratelimit/slidinglog"
-	"github.com/ratekeep/ratelimit/verify/step"
 )
 
 // TestRefusalIsOfOneState has a sliding log of one event change to another state
@@ -15,14 +14,7 @@ import (
 // steps. A log of one event is empty when it is no longer full: an answer that
 // says otherwise has read two states.
 func TestRefusalIsOfOneState(t *testing.T) {
-	if !*stepped {
-		t.Skip("TestStepped runs it")
-	}
-	e := new(explorer)
-	oldPause, oldYield := step.Pause, step.Yield
-	defer func() { step.Pause, step.Yield = oldPause, oldYield }()
-	step.Pause = func() { e.stop(false) }
-	step.Yield = func() { e.stop(true) }
+	e := stepByStep(t)
 
 	refused := 0
 	for first := 0; ; first++ {

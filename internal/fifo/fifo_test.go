@@ -659,3 +659,14 @@ func TestConservation(t *testing.T) {
 	}
 	g.empty(t)
 }
+
+// passed is a context whose deadline has passed.
+type passed struct{ context.Context }
+
+func (passed) Deadline() (time.Time, bool) { return time.Now().Add(-time.Hour), true }
+
+func TestNoLessThanNoTimeIsLeft(t *testing.T) {
+	if err := inTime(passed{context.Background()}, time.Second); !errors.Is(err, ErrWouldExceedDeadline) || !strings.HasSuffix(err.Error(), "1s to wait, 0s left") {
+		t.Errorf("an hour after the deadline: %v", err)
+	}
+}
